@@ -1,0 +1,30 @@
+//! The nouns and their rules: pure values and state machines.
+//!
+//! Nothing here does I/O, reads a clock, draws randomness or knows another room of this crate. What a lease may become
+//! is decided here and nowhere else; the store, the issuer and the reaper all call the same functions.
+
+mod account;
+mod engine;
+mod id;
+mod lease;
+mod lease_state;
+mod name;
+mod principal;
+mod role;
+mod secret;
+mod template;
+mod ttl;
+
+pub use account::{Account, AccountName, HostPattern, HostPatternError};
+pub use engine::Engine;
+pub use id::{IdError, LeaseId, TokenId};
+pub use lease::{EndPlan, Lease, LeaseKind, LeaseTerms};
+pub use lease_state::{
+    EndCause, EndReport, IllegalTransition, LeaseEvent, LeaseState, ObjectCounts, Outcome, StateName,
+};
+pub use name::{GroupName, NameError, PrincipalName, RoleName, TargetName};
+pub use principal::{ADMINISTRATORS, Principal, PrincipalKind, PrincipalRef, UnknownPrincipalKind};
+pub use role::{LeaseLimits, OwnedObjects, Role, Statements, Subject, SubjectError};
+pub use secret::Password;
+pub use template::{Placeholder, Segment, Template, TemplateError};
+pub use ttl::{Ttl, TtlBounds, TtlError};
