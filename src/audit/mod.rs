@@ -1,1 +1,28 @@
-//! (room)
+//! What happened, as a hash chain anybody can verify.
+//!
+//! A [`Draft`] tells of one change of state or one refusal. The store seals it into a [`Record`] within the same
+//! transaction as the change itself: no audit, no action. No secret may enter a record.
+
+mod record;
+
+pub use record::{Actor, AuditOutcome, Digest, Draft, Record};
+
+use async_trait::async_trait;
+
+/// Reading the audit log in order.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Records with a sequence number above `after`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn read_after(&self, after: u64, limit: usize) -> Result<Vec<Record>, AuditReadError>;
+
+    /// Returns when a record with a sequence number above `after` may exist.
+    async fn appended(&self, after: u64);
+}
+
+/// The audit log cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit log cannot be read")]
+pub struct AuditReadError(#[source] pub Box<dyn std::error::Error + Send + Sync>);

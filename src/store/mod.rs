@@ -1,1 +1,40 @@
-//! (room)
+//! Leases, tokens and audit records, durable.
+//!
+//! Traits stand beside their nouns; [`sqlite`] is the embedded store. Every change carries the [`Draft`] of the audit
+//! record that is written in the same transaction. A store knows the state machine (it applies [`LeaseEvent`]s within
+//! its transaction) and nothing of targets, policy or callers.
+//!
+//! [`LeaseEvent`]: crate::domain::LeaseEvent
+//! [`Draft`]: crate::audit::Draft
+
+mod error;
+mod lease;
+pub mod sqlite;
+mod token;
+
+pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
+pub use lease::{Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
+pub use token::{StoredToken, TokenHash, TokenStore};
+
+use async_trait::async_trait;
+
+use crate::audit::{AuditLog, Draft};
+
+/// Everything Mayfly keeps.
+#[async_trait]
+pub trait Store: LeaseStore + TokenStore + AuditLog {
+    /// Writes an audit record that accompanies no change of state: a refusal, a start, a stop.
+    ///
+    /// # Errors
+    /// When it is not durable. Then the caller must refuse as well, with an error of its own: no audit, no action.
+    async fn record(&self, draft: Draft) -> Result<(), StoreError>;
+
+    /// Whether a write would succeed right now (a read-only or full disk refuses).
+    ///
+    /// # Errors
+    /// When it would not.
+    async fn check_writable(&self) -> Result<(), StoreError>;
+
+    /// Finishes what is under way and closes. Later calls fail.
+    async fn close(&self);
+}

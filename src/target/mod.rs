@@ -1,1 +1,210 @@
-//! (room)
+//! The databases on which accounts are created and removed.
+//!
+//! One trait, [`Target`]; one folder an engine. A target knows SQL, connections and verifiers; it knows nothing of
+//! leases' states, of the store or of who may ask. Every step is idempotent: done twice it has the effect of once, and
+//! "already gone" is success. A new engine is one folder here and one line in `connect`.
+
+mod error;
+mod finding;
+pub mod mysql;
+mod password;
+pub mod postgres;
+mod settings;
+
+use std::{net::IpAddr, sync::Arc};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+
+pub use error::{TargetError, TargetErrorKind};
+pub use finding::{Finding, Severity};
+pub use password::{PASSWORD_LENGTH, generate_password};
+pub use settings::{AuthPlugin, PoolSettings, TargetSettings, TlsMode, TlsSettings};
+
+use crate::domain::{
+    Account, EndPlan, Engine, LeaseId, ObjectCounts, Password, PrincipalRef, Role, TargetName,
+};
+
+/// A fresh password and what the target will know of it. Made ahead of the account, off the async threads.
+#[derive(Debug, Clone)]
+pub struct Secret {
+    /// For the requester only.
+    pub password: Password,
+    /// For the target. Not usable to log in, yet not for logs either.
+    pub verifier: Verifier,
+}
+
+/// What a target stores of a password, in the engine's own text form.
+#[derive(Clone)]
+pub struct Verifier(String);
+
+impl Verifier {
+    /// Wraps an engine's verifier.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text for the engine.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Verifier([redacted])")
+    }
+}
+
+/// An account to create.
+#[derive(Debug, Clone, Copy)]
+pub struct NewAccount<'a> {
+    /// The account.
+    pub account: &'a Account,
+    /// The role it is issued under.
+    pub role: &'a Role,
+    /// The lease it serves, for the account's comment and for statement templates.
+    pub lease: LeaseId,
+    /// Who asked, likewise.
+    pub principal: &'a PrincipalRef,
+    /// When the database itself must refuse it, on Mayfly's clock; the target corrects for its own clock's offset.
+    pub expires_at: Timestamp,
+}
+
+/// An existing account to act on.
+#[derive(Debug, Clone, Copy)]
+pub struct LeasedAccount<'a> {
+    /// The account.
+    pub account: &'a Account,
+    /// The lease it serves.
+    pub lease: LeaseId,
+    /// The role's name it was issued under, for statement templates.
+    pub role: &'a str,
+    /// Who asked, likewise.
+    pub principal: &'a PrincipalRef,
+    /// How it ends (and renews): the role's rules as they were at issue.
+    pub plan: &'a EndPlan,
+}
+
+/// What a target sees of an account right after disabling it: enough to skip the steps that have nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Survey {
+    /// The account exists.
+    pub present: bool,
+    /// Sessions it has open.
+    pub sessions: u32,
+    /// It owns, defines or was granted something that must be dealt with before it can be dropped.
+    pub has_objects: bool,
+}
+
+/// One pass of ending sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionsEnded {
+    /// Sessions told to end in this pass.
+    pub ended: u32,
+    /// Sessions still seen after it.
+    pub remaining: u32,
+}
+
+/// A live session of a leased account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The server's process or connection identifier.
+    pub id: u64,
+    /// Where it comes from; `None` over a local socket, or when the server does not say.
+    pub client: Option<IpAddr>,
+    /// The database it is in.
+    pub database: Option<String>,
+    /// When it began, by the target's clock.
+    pub started_at: Option<Timestamp>,
+    /// What it is doing, in the engine's words (`active`, `idle`, `Sleep`, …).
+    pub activity: Option<String>,
+}
+
+/// What answers at a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerVersion {
+    /// What it really is; must agree with what was configured.
+    pub engine: Engine,
+    /// As the server says it, such as `15.18` or `10.11.19-MariaDB`.
+    pub version: String,
+}
+
+/// What `mayfly doctor` finds out about a target.
+#[derive(Debug, Clone)]
+pub struct Examination {
+    /// What answers; `None` when nothing does (then a finding says why).
+    pub server: Option<ServerVersion>,
+    /// The target's clock minus ours.
+    pub clock_offset: Option<SignedDuration>,
+    /// What is well, what is not, and what to do about it.
+    pub findings: Vec<Finding>,
+}
+
+/// One database server that Mayfly administers.
+///
+/// Each method bounds its own time (connection wait, statement time) by the target's settings.
+///
+/// # Errors
+/// Every method fails with a [`TargetError`] whose kind says whether trying again can help.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &TargetName;
+
+    /// The engine it was configured as.
+    fn engine(&self) -> Engine;
+
+    /// Where clients connect, in order of preference: host and port.
+    fn client_addresses(&self) -> Vec<(String, u16)>;
+
+    /// The database clients are pointed at when the role names none.
+    fn client_database(&self) -> Option<String>;
+
+    /// Draws a password and computes its verifier, off the async threads.
+    async fn prepare(&self, role: &Role) -> Result<Secret, TargetError>;
+
+    /// Creates the account: login, verifier, expiry, limits, settings, memberships, mark; then the role's own `create`
+    /// statements. All or nothing where the engine allows; elsewhere what was created is removed before it fails. Uses the
+    /// issuing pool; one round trip where the engine allows.
+    async fn create(&self, new: NewAccount<'_>, secret: &Secret) -> Result<(), TargetError>;
+
+    /// Sets a fresh password on an existing account (a reply that was lost is asked for again).
+    async fn replace_secret(&self, account: LeasedAccount<'_>, secret: &Secret) -> Result<(), TargetError>;
+
+    /// Moves the expiry on the target; then the role's own `renew` statements.
+    async fn renew(&self, account: LeasedAccount<'_>, expires_at: Timestamp) -> Result<(), TargetError>;
+
+    /// First step of ending: no new login, committed. Says what is left to do. Uses the ending pool, like all that follow.
+    async fn disable(&self, account: LeasedAccount<'_>) -> Result<Survey, TargetError>;
+
+    /// Second step: ends live sessions and looks again. Called until none remains.
+    async fn end_sessions(&self, account: LeasedAccount<'_>) -> Result<SessionsEnded, TargetError>;
+
+    /// Third step: the role's own `end` statements, then the objects of the account in every database, by its rule.
+    /// With `keep`, takes every membership away and reports what is kept.
+    async fn settle_objects(&self, account: LeasedAccount<'_>) -> Result<ObjectCounts, TargetError>;
+
+    /// Fourth step: drops the account (success when it is gone already) and verifies that neither it nor a session of it is
+    /// there any more. `true`: verified gone.
+    async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError>;
+
+    /// The account's live sessions.
+    async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError>;
+
+    /// Whether it answers, and as what.
+    async fn ping(&self) -> Result<ServerVersion, TargetError>;
+
+    /// Examines everything the given roles will need, without changing anything: version, privileges, clock, group roles, and
+    /// that the role objects are reassigned to exists, cannot log in and has no privilege beyond owning.
+    async fn examine(&self, roles: &[&Role]) -> Examination;
+}
+
+/// Everything a target needs of its surroundings.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn crate::clock::Clock>,
+    /// Chance, for passwords and salts.
+    pub random: Arc<dyn crate::random::Random>,
+}

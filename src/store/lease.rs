@@ -1,0 +1,139 @@
+//! Storing leases.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+
+use super::{ApplyError, BeginError, StoreError};
+use crate::{
+    audit::Draft,
+    domain::{Lease, LeaseEvent, LeaseId, LeaseLimits, PrincipalName, RoleName, StateName, TargetName},
+};
+
+/// A lease about to begin: PROVISIONING, with its final account name.
+#[derive(Debug, Clone)]
+pub struct NewLease {
+    /// The lease.
+    pub lease: Lease,
+    /// How many may be live at once; checked in the same transaction.
+    pub limits: LeaseLimits,
+}
+
+/// What came of beginning a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// It is durable now.
+    Fresh(Lease),
+    /// The same principal asked for the same terms under the same idempotency key before: that lease, as it is now. Nothing
+    /// was written.
+    Repeated(Lease),
+}
+
+/// Which leases; an empty filter means all of them. Conditions are joined by "and".
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeaseFilter {
+    /// In one of these states; empty: in any.
+    pub states: Vec<StateName>,
+    /// Of this principal.
+    pub principal: Option<PrincipalName>,
+    /// Under this role.
+    pub role: Option<RoleName>,
+    /// On this target.
+    pub target: Option<TargetName>,
+}
+
+impl LeaseFilter {
+    /// Whether a lease passes.
+    pub fn matches(&self, lease: &Lease) -> bool {
+        (self.states.is_empty() || self.states.contains(&lease.state.name()))
+            && self.principal.as_ref().is_none_or(|principal| *principal == lease.principal.name)
+            && self.role.as_ref().is_none_or(|role| *role == lease.role)
+            && self.target.as_ref().is_none_or(|target| *target == lease.target)
+    }
+}
+
+/// Which part of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    /// At most this many.
+    pub size: u32,
+    /// Continue below this lease (newest first); `None`: from the newest.
+    pub before: Option<LeaseId>,
+}
+
+/// A part of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, newest first.
+    pub items: Vec<T>,
+    /// Where to continue; `None`: this was the last part.
+    pub next: Option<LeaseId>,
+}
+
+/// Storing leases.
+#[async_trait]
+pub trait LeaseStore: Send + Sync {
+    /// Makes a lease durable as PROVISIONING, unless limits or an earlier use of its idempotency key (per principal; terms
+    /// that must agree: role, TTL, purpose) say otherwise.
+    ///
+    /// # Errors
+    /// [`BeginError`]; nothing is written then.
+    async fn begin(&self, new: NewLease, audit: Draft) -> Result<Begun, BeginError>;
+
+    /// Applies an event within one transaction: reads the lease, asks the state machine, writes the result and the audit
+    /// record. An event that changes nothing (asking a lease to end that is ending or ended) writes nothing at all. `audit`
+    /// is `None` only for [`LeaseEvent::EndAttemptFailed`] repeated with the same error, which would flood the log.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; nothing is written then.
+    async fn apply(
+        &self,
+        id: LeaseId,
+        event: LeaseEvent,
+        at: Timestamp,
+        audit: Option<Draft>,
+    ) -> Result<Lease, ApplyError>;
+
+    /// One lease.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError>;
+
+    /// Leases, newest first, a page at a time.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn list(&self, filter: &LeaseFilter, page: PageRequest) -> Result<Page<Lease>, StoreError>;
+
+    /// Live leases on a target that are due at `now`, most overdue first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn due(&self, target: &TargetName, now: Timestamp, limit: usize) -> Result<Vec<Lease>, StoreError>;
+
+    /// When the next live lease on a target is due; `None`: never.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn next_due(&self, target: &TargetName) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Targets that have live leases, with how many.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn live_by_target(&self) -> Result<Vec<(TargetName, u64)>, StoreError>;
+
+    /// How many leases are live under a role: for one principal, and in all.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn live_under_role(
+        &self,
+        role: &RoleName,
+        principal: &PrincipalName,
+    ) -> Result<(u32, u32), StoreError>;
+
+    /// Every change from now on, after it is durable. A receiver that falls behind is told so and must read again.
+    fn changes(&self) -> broadcast::Receiver<Lease>;
+}

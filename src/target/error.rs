@@ -1,0 +1,96 @@
+//! What can go wrong on a target, sorted by what the caller can do about it.
+
+use std::error::Error;
+
+/// Sorts a [`TargetError`]; also the metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TargetErrorKind {
+    /// It does not answer, refuses connections, is starting, in recovery or read-only. Trying again later can help.
+    Unavailable,
+    /// It did not answer in time; the outcome is unknown and may still come to pass.
+    TimedOut,
+    /// Every connection of the pool is busy and the wait was bounded.
+    Busy,
+    /// The administration account lacks a privilege. The message names it; `remedy` is the statement to run.
+    Denied,
+    /// The administration account cannot log in.
+    Unauthenticated,
+    /// TLS could not be agreed on, or the server's certificate is not the one expected.
+    Untrusted,
+    /// The account to be created exists already.
+    Exists,
+    /// The account to act on does not exist.
+    Missing,
+    /// The server refused a statement, or answered as another engine or version than configured: the configuration must
+    /// change.
+    Refused,
+}
+
+impl TargetErrorKind {
+    /// Lower case, for metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TargetErrorKind::Unavailable => "unavailable",
+            TargetErrorKind::TimedOut => "timed_out",
+            TargetErrorKind::Busy => "busy",
+            TargetErrorKind::Denied => "denied",
+            TargetErrorKind::Unauthenticated => "unauthenticated",
+            TargetErrorKind::Untrusted => "untrusted",
+            TargetErrorKind::Exists => "exists",
+            TargetErrorKind::Missing => "missing",
+            TargetErrorKind::Refused => "refused",
+        }
+    }
+
+    /// Whether the server cannot be reached or used at all right now, so that its other leases need not be tried.
+    pub fn concerns_whole_target(self) -> bool {
+        matches!(
+            self,
+            TargetErrorKind::Unavailable
+                | TargetErrorKind::TimedOut
+                | TargetErrorKind::Unauthenticated
+                | TargetErrorKind::Untrusted
+        )
+    }
+}
+
+/// A failure on a target. `Display` is fit for an operator (no statement, no secret); the source chain is for logs.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct TargetError {
+    /// What the caller can do about it.
+    pub kind: TargetErrorKind,
+    /// What happened, in words.
+    pub message: String,
+    /// The statement an administrator can run to mend it.
+    pub remedy: Option<String>,
+    /// The driver's error.
+    #[source]
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl TargetError {
+    /// An error of a kind with a message.
+    pub fn new(kind: TargetErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), remedy: None, source: None }
+    }
+
+    /// Adds the driver's error.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds the statement that mends it.
+    #[must_use]
+    pub fn mended_by(mut self, statement: impl Into<String>) -> Self {
+        self.remedy = Some(statement.into());
+        self
+    }
+
+    /// Whether a creation that failed this way may still take effect on the server.
+    pub fn outcome_is_unknown(&self) -> bool {
+        matches!(self.kind, TargetErrorKind::TimedOut | TargetErrorKind::Unavailable)
+    }
+}

@@ -1,0 +1,97 @@
+//! How to reach and administer a target; what the configuration says of it.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::domain::{Engine, Password, TargetName};
+
+/// One target, as configured.
+#[derive(Debug, Clone)]
+pub struct TargetSettings {
+    /// Unique name.
+    pub name: TargetName,
+    /// What it runs.
+    pub engine: Engine,
+    /// Where Mayfly connects: hosts and ports, tried in order. On PostgreSQL the one that accepts writes is used.
+    pub hosts: Vec<(String, u16)>,
+    /// Where clients connect, when that differs from `hosts`.
+    pub client_hosts: Vec<(String, u16)>,
+    /// The database Mayfly connects to for administration (PostgreSQL; default `postgres`), and the one clients are
+    /// pointed at unless the role names another.
+    pub database: Option<String>,
+    /// The administration account.
+    pub user: String,
+    /// Its password; `None` when the server asks for none (client certificate).
+    pub password: Option<Password>,
+    /// TLS towards the target.
+    pub tls: TlsSettings,
+    /// Connections and bounds.
+    pub pool: PoolSettings,
+    /// MariaDB: which verifier new accounts get. Ignored elsewhere.
+    pub auth_plugin: AuthPlugin,
+}
+
+/// How far TLS towards a target must go; libpq's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Clear text.
+    Disable,
+    /// Encrypted; the server's certificate is not verified.
+    Require,
+    /// Encrypted; the certificate is verified against `ca` (or the system's roots) and must name the host.
+    VerifyFull,
+}
+
+/// TLS towards a target.
+#[derive(Debug, Clone)]
+pub struct TlsSettings {
+    /// How far.
+    pub mode: TlsMode,
+    /// PEM file with the authorities to trust; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files with a client certificate and its key.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// Connections and bounds of a target.
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// Connections for issuing and renewing.
+    pub issuing: usize,
+    /// Connections for ending, never lent to issuing.
+    pub ending: usize,
+    /// How long to wait for a free connection.
+    pub wait: Duration,
+    /// How long connecting may take.
+    pub connect: Duration,
+    /// How long a statement may take; the server is told as well, where it can be.
+    pub statement: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            issuing: 16,
+            ending: 4,
+            wait: Duration::from_secs(5),
+            connect: Duration::from_secs(5),
+            statement: Duration::from_secs(10),
+        }
+    }
+}
+
+impl PoolSettings {
+    /// The longest a creation can take, all waits included; beyond it, nobody is working on it any more, here or on the
+    /// server.
+    pub fn longest_creation(&self) -> Duration {
+        self.wait + self.connect + self.statement * 2 + Duration::from_secs(5)
+    }
+}
+
+/// Which verifier new MariaDB accounts get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthPlugin {
+    /// `mysql_native_password`: every client knows it; unsalted SHA-1 of a 190-bit random password.
+    NativePassword,
+    /// `ed25519`: the server needs the plugin of that name, and clients must know it.
+    Ed25519,
+}
