@@ -186,6 +186,12 @@ pub enum LeaseEvent {
         /// The new expiry.
         expires_at: Timestamp,
     },
+    /// The clock looks at it: a lease that is due ends, any other stays as it is. What the reaper read a moment ago may have
+    /// been renewed or activated since, so this is decided here, within the store's transaction.
+    Due {
+        /// Now.
+        at: Timestamp,
+    },
     /// It is to end. On a lease that is ending or ended this changes nothing.
     EndRequested {
         /// Now.
@@ -267,6 +273,17 @@ impl LeaseState {
         }
     }
 
+    fn ending(cause: EndCause, since: Timestamp, not_before: Timestamp) -> LeaseState {
+        LeaseState::Ending {
+            cause,
+            since,
+            attempts: 0,
+            last_error: None,
+            next_attempt_at: not_before,
+            progress: EndReport::default(),
+        }
+    }
+
     /// The state after an event.
     ///
     /// # Errors
@@ -281,15 +298,19 @@ impl LeaseState {
             (
                 LeaseState::Provisioning { .. } | LeaseState::Active { .. },
                 LeaseEvent::EndRequested { at, cause, not_before },
-            ) => Ok(LeaseState::Ending {
-                cause,
-                since: at,
-                attempts: 0,
-                last_error: None,
-                next_attempt_at: not_before,
-                progress: EndReport::default(),
-            }),
-            (
+            ) => Ok(LeaseState::ending(cause, at, not_before)),
+            (LeaseState::Provisioning { deadline }, LeaseEvent::Due { at }) if deadline <= at => {
+                Ok(LeaseState::ending(
+                    EndCause::Failed { reason: "provisioning did not complete".into() },
+                    at,
+                    at,
+                ))
+            }
+            (LeaseState::Active { expires_at }, LeaseEvent::Due { at }) if expires_at <= at => {
+                Ok(LeaseState::ending(EndCause::Expired, at, at))
+            }
+            (state, LeaseEvent::Due { .. })
+            | (
                 state @ (LeaseState::Ending { .. } | LeaseState::Ended { .. }),
                 LeaseEvent::EndRequested { .. },
             ) => Ok(state),
@@ -317,6 +338,7 @@ impl LeaseEvent {
         match self {
             LeaseEvent::Activated { .. } => "activated",
             LeaseEvent::Renewed { .. } => "renewed",
+            LeaseEvent::Due { .. } => "looked at",
             LeaseEvent::EndRequested { .. } => "asked to end",
             LeaseEvent::EndAttemptFailed { .. } => "tried in vain to be ended",
             LeaseEvent::Ended { .. } => "closed",
@@ -399,6 +421,20 @@ mod tests {
                 assert_eq!(after, expected, "{before:?} after {event:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_clock_ends_only_what_is_due() {
+        let provisioning = LeaseState::Provisioning { deadline: at(3) };
+        let active = LeaseState::Active { expires_at: at(9) };
+        let due = |second| LeaseEvent::Due { at: at(second) };
+        assert_eq!(provisioning.clone().after(due(2)).unwrap(), provisioning);
+        assert_eq!(active.clone().after(due(8)).unwrap(), active);
+        let failed = provisioning.after(due(3)).unwrap();
+        assert!(matches!(failed, LeaseState::Ending { cause: EndCause::Failed { .. }, .. }));
+        let expired = active.after(due(9)).unwrap();
+        assert!(matches!(expired, LeaseState::Ending { cause: EndCause::Expired, .. }));
+        assert_eq!(expired.clone().after(due(99)).unwrap(), expired);
     }
 
     #[test]

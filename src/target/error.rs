@@ -64,6 +64,9 @@ pub struct TargetError {
     pub message: String,
     /// The statement an administrator can run to mend it.
     pub remedy: Option<String>,
+    /// The statement was sent and no answer came: it may have taken effect, or may still do so until the target's bound on
+    /// a statement's time has passed.
+    pub outcome_unknown: bool,
     /// The driver's error.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
@@ -72,7 +75,7 @@ pub struct TargetError {
 impl TargetError {
     /// An error of a kind with a message.
     pub fn new(kind: TargetErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), remedy: None, source: None }
+        Self { kind, message: message.into(), remedy: None, outcome_unknown: false, source: None }
     }
 
     /// Adds the driver's error.
@@ -89,8 +92,10 @@ impl TargetError {
         self
     }
 
-    /// Whether a creation that failed this way may still take effect on the server.
-    pub fn outcome_is_unknown(&self) -> bool {
-        matches!(self.kind, TargetErrorKind::TimedOut | TargetErrorKind::Unavailable)
+    /// Marks that the statement was sent and may have taken effect, or may still do so.
+    #[must_use]
+    pub fn with_unknown_outcome(mut self) -> Self {
+        self.outcome_unknown = true;
+        self
     }
 }
