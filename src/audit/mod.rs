@@ -18,6 +18,12 @@ pub trait AuditLog: Send + Sync {
     /// When the log cannot be read.
     async fn read_after(&self, after: u64, limit: usize) -> Result<Vec<Record>, AuditReadError>;
 
+    /// The sequence number of the last record; 0 when there is none.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn last_seq(&self) -> Result<u64, AuditReadError>;
+
     /// Returns when a record with a sequence number above `after` may exist.
     async fn appended(&self, after: u64);
 }

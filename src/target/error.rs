@@ -98,4 +98,17 @@ impl TargetError {
         self.outcome_unknown = true;
         self
     }
+
+    /// Whether no statement was sent at all, so that nothing can have changed on the target.
+    pub fn concerns_nothing_sent(&self) -> bool {
+        !self.outcome_unknown
+            && matches!(
+                self.kind,
+                TargetErrorKind::Unavailable
+                    | TargetErrorKind::TimedOut
+                    | TargetErrorKind::Busy
+                    | TargetErrorKind::Unauthenticated
+                    | TargetErrorKind::Untrusted
+            )
+    }
 }

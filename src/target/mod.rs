@@ -6,23 +6,25 @@
 
 mod error;
 mod finding;
+mod health;
 pub mod mysql;
 mod password;
 pub mod postgres;
 mod settings;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 pub use error::{TargetError, TargetErrorKind};
 pub use finding::{Finding, Severity};
+pub use health::{Health, HealthBoard};
 pub use password::{PASSWORD_LENGTH, generate_password};
 pub use settings::{AuthPlugin, PoolSettings, TargetSettings, TlsMode, TlsSettings};
 
 use crate::domain::{
-    Account, EndPlan, Engine, LeaseId, ObjectCounts, Password, PrincipalRef, Role, TargetName,
+    Account, EndPlan, Engine, Lease, LeaseId, ObjectCounts, Password, PrincipalRef, Role, TargetName,
 };
 
 /// A fresh password and what the target will know of it. Made ahead of the account, off the async threads.
@@ -84,6 +86,19 @@ pub struct LeasedAccount<'a> {
     pub principal: &'a PrincipalRef,
     /// How it ends (and renews): the role's rules as they were at issue.
     pub plan: &'a EndPlan,
+}
+
+impl<'a> LeasedAccount<'a> {
+    /// The account of a lease.
+    pub fn of(lease: &'a Lease) -> Self {
+        Self {
+            account: &lease.account,
+            lease: lease.id,
+            role: lease.role.as_str(),
+            principal: &lease.principal,
+            plan: &lease.end_plan,
+        }
+    }
 }
 
 /// What a target sees of an account right after disabling it: enough to skip the steps that have nothing to do.
@@ -160,6 +175,15 @@ pub trait Target: Send + Sync {
 
     /// The database clients are pointed at when the role names none.
     fn client_database(&self) -> Option<String>;
+
+    /// How far clients must go with TLS, as far as Mayfly knows: what it does itself.
+    fn tls_mode(&self) -> TlsMode;
+
+    /// The longest a creation can take, all waits included; beyond it nobody works on it any more, here or on the server.
+    fn longest_creation(&self) -> Duration;
+
+    /// Connections for ending: how many leases may be ended at once.
+    fn ending_concurrency(&self) -> usize;
 
     /// Draws a password and computes its verifier, off the async threads.
     async fn prepare(&self, role: &Role) -> Result<Secret, TargetError>;
