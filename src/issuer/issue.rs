@@ -172,7 +172,7 @@ impl Issuer {
         let draft = attempt.draft(now, "lease.issued").with("expires_at", expires_at.to_string());
         match self.store.apply(lease.id, LeaseEvent::Activated { expires_at }, now, Some(draft)).await {
             Ok(lease) => {
-                self.reaper.wake(&lease.target);
+                self.reaper.due(&lease.target, expires_at);
                 Ok(attempt.issued(lease, secret))
             }
             Err(error) => {
@@ -271,7 +271,7 @@ impl Issuer {
                 "a lease that was not delivered could not be marked as ending; it ends at its provisioning deadline"
             );
         }
-        self.reaper.wake(&lease.target);
+        self.reaper.due(&lease.target, not_before);
     }
 }
 
