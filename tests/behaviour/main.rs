@@ -1,1 +1,3 @@
 //! Behaviour, against real servers.
+
+mod sandbox;
