@@ -25,13 +25,21 @@ const FIRST_STATEMENTS: &str = "first.sql";
 pub(super) fn prepare(engine: Engine, layout: &Layout, administrator: &Administrator) -> io::Result<()> {
     let password = sql::literal(engine, administrator.password.expose());
     // Names are not resolved, so those who come by TCP are at 127.0.0.1, not at localhost.
-    let statements = format!(
+    let mut statements = format!(
         "ALTER USER 'root'@'localhost' IDENTIFIED BY {password};\n\
          CREATE USER IF NOT EXISTS 'root'@'127.0.0.1' IDENTIFIED BY {password};\n\
+         ALTER USER 'root'@'127.0.0.1' IDENTIFIED BY {password};\n\
          GRANT ALL PRIVILEGES ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;\n"
     );
+    if engine == Engine::Mariadb {
+        statements.push_str(MARIADB_LEFTOVERS);
+    }
     layout.write(&layout.directory.join(FIRST_STATEMENTS), statements.as_bytes())
 }
+
+/// The installer also makes accounts without a password for root at other addresses of this machine.
+const MARIADB_LEFTOVERS: &str = "DELETE FROM mysql.global_priv WHERE User = 'root' AND Host NOT IN \
+                                 ('localhost', '127.0.0.1');\nFLUSH PRIVILEGES;\n";
 
 pub(super) fn initialise(binaries: &Binaries, layout: &Layout) -> CommandLine {
     let program = binaries.initialise().unwrap_or(binaries.server());
