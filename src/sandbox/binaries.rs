@@ -211,7 +211,10 @@ fn candidates(engine: Engine, locations: &Locations) -> Vec<PathBuf> {
             found.extend(versions_in(Path::new("/usr/lib/postgresql"), "bin/postgres"));
             found.extend(versions_in(Path::new("/opt/homebrew/opt"), "bin/postgres"));
             found.extend(
-                locations.cache.iter().flat_map(|cache| versions_in(&cache.join("pg"), "native/bin/postgres")),
+                locations
+                    .cache
+                    .iter()
+                    .flat_map(|cache| versions_in(&cache.join("pg"), "native/bin/postgres")),
             );
         }
         Engine::Mariadb => {
@@ -225,7 +228,12 @@ fn candidates(engine: Engine, locations: &Locations) -> Vec<PathBuf> {
         }
     }
     let mut seen = Vec::new();
-    found.retain(|path| !seen.contains(path) && { seen.push(path.clone()); true });
+    found.retain(|path| {
+        !seen.contains(path) && {
+            seen.push(path.clone());
+            true
+        }
+    });
     found
 }
 

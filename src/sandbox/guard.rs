@@ -103,11 +103,7 @@ pub(super) struct Guard {
 impl Guard {
     /// Starts a guard over a directory that does not exist yet; `farewell` ends the server when its data is of no
     /// further use.
-    pub(super) async fn start(
-        directory: PathBuf,
-        farewell: Signal,
-        identity: Identity,
-    ) -> io::Result<Self> {
+    pub(super) async fn start(directory: PathBuf, farewell: Signal, identity: Identity) -> io::Result<Self> {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(SCRIPT).arg("mayfly-sandbox").arg(&directory).arg(farewell.name());
         // Nothing of our environment (PGDATA, MYSQL_HOME, a locale) decides how a server runs.
@@ -204,7 +200,8 @@ mod tests {
 
     #[test]
     fn words_are_quoted_for_the_shell() {
-        let line = CommandLine::new("a b").arg("it's").arg("$x;`y`").option("--d", "/t m/p").quoted().unwrap();
+        let line =
+            CommandLine::new("a b").arg("it's").arg("$x;`y`").option("--d", "/t m/p").quoted().unwrap();
         assert_eq!(String::from_utf8(line).unwrap(), r" 'a b' 'it'\''s' '$x;`y`' '--d=/t m/p'");
         assert!(CommandLine::new("a\nb").quoted().is_err());
     }

@@ -9,8 +9,11 @@ mod identity;
 mod mysql;
 mod port;
 mod postgres;
+mod sample;
 mod server;
 mod sql;
+mod statements;
 
 pub use binaries::{Binaries, BinariesNotFound, Locations, ServerVersion};
+pub use sample::{Sample, SampleError, SampleNames};
 pub use server::{Administrator, Durability, SandboxError, Server, ServerSpec, ServerTls};

@@ -104,10 +104,10 @@ pub(super) fn serve(spec: &ServerSpec, layout: &Layout, first: bool) -> CommandL
 
 const MYSQL_SERVE: [&str; 3] = ["--mysqlx=OFF", "--secure-file-priv=", "--innodb-redo-log-capacity=64M"];
 
-/// Small, and careless about its data.
+/// Small, and careless about its data: it survives a crash of the server, if not of the machine.
 const THROWAWAY: [&str; 4] = [
     "--innodb-buffer-pool-size=32M",
-    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-flush-log-at-trx-commit=2",
     "--innodb-doublewrite=0",
     "--innodb-flush-method=nosync",
 ];
@@ -126,21 +126,27 @@ fn ed25519(binaries: &Binaries) -> Vec<String> {
         Some(binaries.base().join("lib/plugin")),
         binaries.cache().map(|cache| cache.join("mariadb-plugins")),
     ];
-    let found = directories.into_iter().flatten().find(|directory| directory.join("auth_ed25519.so").is_file());
+    let found =
+        directories.into_iter().flatten().find(|directory| directory.join("auth_ed25519.so").is_file());
     found.map_or_else(Vec::new, |directory| {
         vec![format!("--plugin-dir={}", directory.display()), "--plugin-load-add=auth_ed25519".to_owned()]
     })
 }
 
-/// Whether the server lets its administrator in.
-pub(super) async fn answers(port: u16, administrator: &Administrator) -> bool {
+/// A connection for setting things up, over loopback.
+pub(super) async fn connect(port: u16, administrator: &Administrator) -> mysql_async::Result<Conn> {
     let options = OptsBuilder::default()
         .ip_or_hostname("127.0.0.1")
         .tcp_port(port)
         .prefer_socket(false)
         .user(Some(&administrator.user))
         .pass(Some(administrator.password.expose()));
-    let Ok(mut connection) = Conn::new(options).await else { return false };
+    Conn::new(options).await
+}
+
+/// Whether the server lets its administrator in.
+pub(super) async fn answers(port: u16, administrator: &Administrator) -> bool {
+    let Ok(mut connection) = connect(port, administrator).await else { return false };
     let answered = connection.query_drop("SELECT 1").await.is_ok();
     answered && connection.disconnect().await.is_ok()
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
 use super::{
     binaries::Binaries,
@@ -46,9 +46,7 @@ fn access(tls: Option<&ServerTls>) -> String {
     } else {
         "host all all 127.0.0.1/32 scram-sha-256"
     };
-    format!(
-        "local all all scram-sha-256\nhost all {ADMINISTRATOR} 127.0.0.1/32 scram-sha-256\n{everybody}\n"
-    )
+    format!("local all all scram-sha-256\nhost all {ADMINISTRATOR} 127.0.0.1/32 scram-sha-256\n{everybody}\n")
 }
 
 pub(super) fn serve(spec: &ServerSpec, layout: &Layout) -> CommandLine {
@@ -61,7 +59,8 @@ pub(super) fn serve(spec: &ServerSpec, layout: &Layout) -> CommandLine {
         ("cluster_name", "mayfly-sandbox".to_owned()),
     ];
     if spec.durability == Durability::Throwaway {
-        let off = ["fsync", "synchronous_commit", "full_page_writes"];
+        // Commits still reach the operating system: they survive a crash of the server, if not of the machine.
+        let off = ["fsync", "full_page_writes"];
         settings.extend(off.map(|name| (name, "off".to_owned())));
     }
     if let Some(tls) = &spec.tls {
@@ -77,15 +76,24 @@ pub(super) fn serve(spec: &ServerSpec, layout: &Layout) -> CommandLine {
     settings.iter().fold(command, |command, (name, value)| command.arg("-c").arg(format!("{name}={value}")))
 }
 
+/// A connection for setting things up, over loopback.
+pub(super) async fn connect(
+    port: u16,
+    administrator: &Administrator,
+    database: &str,
+) -> Result<Client, tokio_postgres::Error> {
+    let mut config = Config::new();
+    config.host("127.0.0.1").port(port).dbname(database);
+    config.user(&administrator.user).password(administrator.password.expose());
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
 /// Whether the server lets its administrator in.
 pub(super) async fn answers(port: u16, administrator: &Administrator) -> bool {
-    let mut config = Config::new();
-    config.host("127.0.0.1").port(port).dbname("postgres");
-    config.user(&administrator.user).password(administrator.password.expose());
-    let Ok((client, connection)) = config.connect(NoTls).await else { return false };
-    let asked = async move { client.simple_query("SELECT 1").await.is_ok() };
-    tokio::select! {
-        answered = asked => answered,
-        _ = connection => false,
+    match connect(port, administrator, "postgres").await {
+        Ok(client) => client.simple_query("SELECT 1").await.is_ok(),
+        Err(_) => false,
     }
 }
