@@ -1,1 +1,4 @@
 //! Behaviour, against real servers.
+
+#[cfg(test)]
+mod store;

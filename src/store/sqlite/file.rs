@@ -105,8 +105,11 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|error| unusable(path, error))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| unusable(path, error))?;
+    // Before anything is set: another program's file must stay as it is.
+    let version = check_identity(&connection, path)?;
     configure(&connection).map_err(|error| unusable(path, error))?;
-    migrate(&mut connection, path)?;
+    migrate(&mut connection, version)?;
     Ok(connection)
 }
 
@@ -170,7 +173,6 @@ fn warn_if_public(path: &Path) -> io::Result<()> {
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
@@ -178,8 +180,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")
 }
 
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let version = check_identity(connection, path)?;
+fn migrate(connection: &mut Connection, version: usize) -> Result<(), StoreError> {
     let pending = MIGRATIONS.get(version..).unwrap_or_default();
     if pending.is_empty() {
         return Ok(());
