@@ -3,8 +3,10 @@
 //! A [`Draft`] tells of one change of state or one refusal. The store seals it into a [`Record`] within the same
 //! transaction as the change itself: no audit, no action. No secret may enter a record.
 
+mod chain;
 mod record;
 
+pub use chain::{ChainHead, ChainHeadError};
 pub use record::{Actor, AuditOutcome, Digest, Draft, Record};
 
 use async_trait::async_trait;

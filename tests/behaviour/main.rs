@@ -7,4 +7,5 @@
 )]
 
 mod sandbox;
+mod store;
 mod support;
