@@ -42,9 +42,8 @@ const MARIADB_LEFTOVERS: &str = "DELETE FROM mysql.global_priv WHERE User = 'roo
                                  ('localhost', '127.0.0.1');\nFLUSH PRIVILEGES;\n";
 
 pub(super) fn initialise(binaries: &Binaries, layout: &Layout) -> CommandLine {
-    let program = binaries.initialise().unwrap_or(binaries.server());
     let command = binaries
-        .command(program)
+        .initialise()
         .arg("--no-defaults")
         .option("--datadir", layout.data())
         .option("--basedir", binaries.base());
@@ -73,7 +72,7 @@ pub(super) fn serve(spec: &ServerSpec, layout: &Layout, first: bool) -> CommandL
     let engine = spec.binaries.engine();
     let mut command = spec
         .binaries
-        .command(spec.binaries.server())
+        .serve()
         .arg("--no-defaults")
         .option("--datadir", layout.data())
         .option("--basedir", spec.binaries.base())

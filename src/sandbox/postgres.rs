@@ -24,9 +24,8 @@ pub(super) fn prepare(layout: &Layout, administrator: &Administrator) -> io::Res
 }
 
 pub(super) fn initialise(binaries: &Binaries, layout: &Layout) -> CommandLine {
-    let program = binaries.initialise().unwrap_or(binaries.server());
     binaries
-        .command(program)
+        .initialise()
         .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"])
         .option("--username", ADMINISTRATOR)
         .option("--pwfile", layout.directory.join(PASSWORD_FILE))
@@ -72,7 +71,7 @@ pub(super) fn serve(spec: &ServerSpec, layout: &Layout) -> CommandLine {
         }
     }
     settings.extend(spec.settings.iter().map(|(name, value)| (name.as_str(), value.clone())));
-    let command = spec.binaries.command(spec.binaries.server()).arg("-D").arg(layout.data());
+    let command = spec.binaries.serve().arg("-D").arg(layout.data());
     settings.iter().fold(command, |command, (name, value)| command.arg("-c").arg(format!("{name}={value}")))
 }
 

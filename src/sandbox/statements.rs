@@ -56,11 +56,11 @@ pub(super) const MYSQL_DATABASE: &[&str] = &[
 ];
 
 /// MySQL: the administration account. `CREATE USER` creates, locks and drops accounts; `CONNECTION_ADMIN` ends other
-/// people's sessions, `PROCESS` shows them; `SELECT` on `mysql` shows accounts and their roles. The last grant is for
-/// the dead-man's switch.
+/// people's sessions, `PROCESS` shows them; `SELECT` on `mysql` shows accounts and their roles. The groups it may pass
+/// on are named, which is less than `ROLE_ADMIN`. The last grant lets it make and keep the dead-man's switch.
 pub(super) const MYSQL_ADMINISTRATOR: &[&str] = &[
     "CREATE USER {administrator}@'%' IDENTIFIED BY {password}",
-    "GRANT CREATE USER, PROCESS, CONNECTION_ADMIN, ROLE_ADMIN ON *.* TO {administrator}@'%'",
+    "GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO {administrator}@'%'",
     "GRANT {read}, {write} TO {administrator}@'%' WITH ADMIN OPTION",
     "GRANT SELECT ON mysql.* TO {administrator}@'%'",
     "GRANT ALL PRIVILEGES ON {switch}.* TO {administrator}@'%'",
