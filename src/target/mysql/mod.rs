@@ -34,7 +34,7 @@ use super::{
     Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Surroundings,
     Survey, Target, TargetError, TargetSettings,
 };
-use crate::domain::{Account, Engine, ObjectCounts, Role, TargetName};
+use crate::domain::{Account, ObjectCounts, Role};
 
 /// A MySQL or MariaDB server.
 pub struct Mysql {
@@ -61,21 +61,8 @@ impl Mysql {
 
 #[async_trait]
 impl Target for Mysql {
-    fn name(&self) -> &TargetName {
-        &self.settings.name
-    }
-
-    fn engine(&self) -> Engine {
-        self.settings.engine
-    }
-
-    fn client_addresses(&self) -> Vec<(String, u16)> {
-        let hosts = &self.settings.client_hosts;
-        if hosts.is_empty() { self.settings.hosts.clone() } else { hosts.clone() }
-    }
-
-    fn client_database(&self) -> Option<String> {
-        self.settings.database.clone()
+    fn settings(&self) -> &TargetSettings {
+        &self.settings
     }
 
     async fn prepare(&self, _role: &Role) -> Result<Secret, TargetError> {
@@ -86,7 +73,7 @@ impl Target for Mysql {
         let plan = create::Plan::new(self.flavour, self.settings.auth_plugin, new, secret)?;
         let mut link = self.issuing.acquire().await?;
         let outcome = within(self.settings.pool.statement, plan.run(&mut link)).await;
-        link.release(outcome)
+        link.release(outcome.map_err(TargetError::after_sending))
     }
 
     async fn replace_secret(&self, account: LeasedAccount<'_>, secret: &Secret) -> Result<(), TargetError> {

@@ -35,7 +35,7 @@ use super::{
     Surroundings, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Verifier, generate_password,
 };
 use crate::{
-    domain::{Account, Engine, ObjectCounts, Role, TargetName},
+    domain::{Account, Engine, ObjectCounts, Role},
     random::Random,
 };
 
@@ -85,17 +85,8 @@ impl std::fmt::Debug for Postgres {
 
 #[async_trait]
 impl Target for Postgres {
-    fn name(&self) -> &TargetName {
-        &self.settings.name
-    }
-
-    fn engine(&self) -> Engine {
-        Engine::Postgres
-    }
-
-    fn client_addresses(&self) -> Vec<(String, u16)> {
-        let settings = &self.settings;
-        if settings.client_hosts.is_empty() { settings.hosts.clone() } else { settings.client_hosts.clone() }
+    fn settings(&self) -> &TargetSettings {
+        &self.settings
     }
 
     fn client_database(&self) -> Option<String> {
@@ -120,7 +111,7 @@ impl Target for Postgres {
     async fn create(&self, new: NewAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
         let mut connection = self.issuing.get().await?;
         let expires_at = self.connector.on_target_clock(new.expires_at);
-        create::create(&mut connection, new, secret, expires_at).await
+        create::create(&mut connection, new, secret, expires_at).await.map_err(TargetError::after_sending)
     }
 
     async fn replace_secret(&self, account: LeasedAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
