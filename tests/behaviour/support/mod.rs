@@ -12,6 +12,7 @@ mod postgres;
 mod servers;
 mod tls;
 mod waiting;
+pub(crate) mod world;
 
 pub(crate) use mysql::{MyFixture, mariadb, mysql};
 pub(crate) use postgres::{PgFixture, postgres};
