@@ -11,7 +11,9 @@ mod keys;
 mod reader;
 mod remark;
 mod role;
+mod scanner;
 mod secret;
+mod section;
 mod server;
 mod statement;
 mod target;
@@ -32,8 +34,9 @@ pub use server::{
 };
 
 use self::{
-    reader::{Reader, Section},
+    reader::Reader,
     remark::{Place, Shown},
+    section::Section,
 };
 use crate::{
     domain::{Role, RoleName, TargetName},

@@ -206,7 +206,7 @@ mod tests {
     fn shows_no_string_but_the_one_it_is_about() {
         let text = "t = { password = \"hun\\\"ter2\", key = 'a', user = \"bob\" }";
         let shown = remark(text, "\"bob\"", Shown::Place).to_string();
-        assert!(shown.contains("password = \"********\", key = '*', user = \"bob\""), "{shown}");
+        assert!(shown.contains("password = \"*********\", key = '*', user = \"bob\""), "{shown}");
         let shown = remark(text, "t =", Shown::Keys).to_string();
         assert!(!shown.contains("hun") && !shown.contains("ter2") && !shown.contains("bob"), "{shown}");
         let text = "p = \"\"\"\nhunter2\n\"\"\"";

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::{
-    reader::{Located, Reader, Section, quoted},
+    reader::{Located, Reader, quoted},
     secret::{self, Pem, pem},
+    section::Section,
 };
 use crate::{
     domain::{Engine, TargetName},
