@@ -162,12 +162,12 @@ fn distance(left: &str, right: &str) -> usize {
         let mut row = vec![line + 1];
         for (column, b) in right.iter().enumerate() {
             let replaced = at(&above, column) + usize::from(a != *b);
-            let mut least = replaced.min(at(&above, column + 1) + 1).min(at(&row, column) + 1);
+            let mut edits = replaced.min(at(&above, column + 1) + 1).min(at(&row, column) + 1);
             let swapped = last == Some(*b) && column > 0 && right.get(column - 1) == Some(&a);
             if swapped {
-                least = least.min(at(&further, column - 1) + 1);
+                edits = edits.min(at(&further, column - 1) + 1);
             }
-            row.push(least);
+            row.push(edits);
         }
         further = std::mem::replace(&mut above, row);
         last = Some(a);

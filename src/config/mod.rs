@@ -34,7 +34,7 @@ pub use server::{
 };
 
 use self::{
-    reader::Reader,
+    reader::{Findings, Reader},
     remark::{Place, Shown},
     section::Section,
 };
@@ -99,7 +99,7 @@ impl Config {
         let reader = Reader::new(environment, directory);
         let config = whole(&reader.root(table.get_ref()));
         let (problems, warnings) = reader.into_findings();
-        let remarks = |found: Vec<(Place, String)>| -> Vec<Remark> {
+        let remarks = |found: Findings| -> Vec<Remark> {
             found.into_iter().map(|(place, message)| place.remark(&file, text, message)).collect()
         };
         match config {

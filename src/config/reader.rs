@@ -12,12 +12,15 @@ use super::{Environment, remark::Place, section::Section};
 /// Names the file does not call by a bare word are cut to this many characters in messages.
 pub(super) const LONGEST_QUOTE: usize = 60;
 
+/// Places with what is the matter there.
+pub(super) type Findings = Vec<(Place, String)>;
+
 /// What reading has found so far.
 pub(super) struct Reader<'a> {
     pub(super) environment: &'a dyn Environment,
     pub(super) directory: &'a Path,
-    problems: RefCell<Vec<(Place, String)>>,
-    warnings: RefCell<Vec<(Place, String)>>,
+    problems: RefCell<Findings>,
+    warnings: RefCell<Findings>,
     /// Keys somebody asked for: tests hold them against the list.
     #[cfg(test)]
     pub(super) asked: RefCell<std::collections::BTreeSet<&'static str>>,
@@ -59,8 +62,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Problems and warnings, each in the order of the file.
-    pub(super) fn into_findings(self) -> (Vec<(Place, String)>, Vec<(Place, String)>) {
-        let sorted = |remarks: RefCell<Vec<(Place, String)>>| {
+    pub(super) fn into_findings(self) -> (Findings, Findings) {
+        let sorted = |remarks: RefCell<Findings>| {
             let mut remarks = remarks.into_inner();
             remarks.sort_by_key(|(place, _)| place.span.as_ref().map(|span| span.start));
             remarks

@@ -142,7 +142,7 @@ impl<'t> Line<'t> {
         let indent = column - first;
         let marks = "^".repeat(length.min(WIDTH.saturating_sub(indent)).max(1));
         let gutter = " ".repeat(self.number.to_string().len());
-        Some(format!("{gutter} |\n{} | {visible}\n{gutter} | {}{marks}", self.number, " ".repeat(indent),))
+        Some(format!("{gutter} |\n{} | {visible}\n{gutter} | {}{marks}", self.number, " ".repeat(indent)))
     }
 
     /// The line with every string masked that `span` does not cover.

@@ -158,7 +158,7 @@ fn hosts(section: &Section<'_>, engine: Option<Engine>) -> Option<Vec<HostPatter
                 section.reader.complain(&at, "names no host; leave it out for any, which is \"%\"");
                 return None;
             }
-            let unique = refuse_repeated(section.reader, &texts, |text| text.to_ascii_lowercase());
+            let unique = refuse_repeated(section.reader, &texts, str::to_ascii_lowercase);
             section.reader.parse_all(&texts).filter(|_| unique)
         }
     }

@@ -62,15 +62,14 @@ struct Scanner<'s> {
     is_postgres: bool,
 }
 
-impl<'s> Scanner<'s> {
+impl Scanner<'_> {
     fn statement(mut self) -> Result<(), StatementError> {
         let mut over = false;
         while let Some(token) = self.token()? {
             match token {
                 Token::Semicolon => over = true,
-                Token::Blank => {}
                 Token::Other if over => return Err(StatementError::Several),
-                Token::Other => {}
+                Token::Other | Token::Blank => {}
             }
         }
         Ok(())
