@@ -91,9 +91,9 @@ impl Config {
         let file = origin.to_string_lossy();
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
-            return Err(ConfigError::Invalid(
-                errors.iter().map(|error| syntax(error, &file, text)).collect(),
-            ));
+            let mut problems: Vec<_> = errors.iter().map(|error| syntax(error, &file, text)).collect();
+            problems.sort_by_key(|problem| problem.position);
+            return Err(ConfigError::Invalid(problems));
         }
         let directory = origin.parent().unwrap_or(Path::new(""));
         let reader = Reader::new(environment, directory);

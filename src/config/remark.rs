@@ -163,14 +163,18 @@ impl<'t> Line<'t> {
         self.text.char_indices().map(mask).collect()
     }
 
-    /// The line with everything masked that could be part of a value.
+    /// The line with everything masked that could be part of a value: what is not before a `=`, nor in a table's header.
     fn without_values(&self) -> Vec<char> {
-        let mut value = false;
-        let mask = |character: char| {
-            value |= matches!(character, '=' | '"' | '\'');
-            if value && character.is_alphanumeric() { '*' } else { plain(character) }
+        let first = self.text.find(['=', '"', '\'']);
+        let names_something =
+            first.is_some_and(|at| self.text.get(at..).is_some_and(|rest| rest.starts_with('=')));
+        let keys = match first {
+            Some(at) if names_something => at,
+            other if self.text.trim_start().starts_with('[') => other.unwrap_or(self.text.len()),
+            _ => 0,
         };
-        self.text.chars().map(mask).collect()
+        let mask = |(at, c): (usize, char)| if at >= keys && c.is_alphanumeric() { '*' } else { plain(c) };
+        self.text.char_indices().map(mask).collect()
     }
 }
 
