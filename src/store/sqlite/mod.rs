@@ -10,10 +10,13 @@ mod file;
 mod lease;
 mod lease_query;
 mod lease_row;
+mod offline;
 mod readers;
 mod row;
 mod token;
 mod writer;
+
+pub use offline::verify_audit;
 
 use std::path::Path;
 
