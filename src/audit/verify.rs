@@ -134,18 +134,18 @@ impl Verifier {
         Self { expected, end: ChainHead::GENESIS, first: None, last: None }
     }
 
-    /// Takes the next record as written.
+    /// Takes the next record as written, and returns it.
     ///
     /// # Errors
     /// When it is not the next record, or not as it was sealed.
-    pub fn line(&mut self, line: &str) -> Result<(), VerifyError> {
+    pub fn line(&mut self, line: &str) -> Result<Record, VerifyError> {
         let seq = self.next_seq();
         let record: Record =
             serde_json::from_str(line).map_err(|source| VerifyError::NotARecord { seq, source })?;
         self.record(&record)?;
         // JSON can say the same in many ways; there is one in which it was written.
         match serde_json::to_string(&record) {
-            Ok(original) if original == line => Ok(()),
+            Ok(original) if original == line => Ok(record),
             _ => Err(VerifyError::Rewritten { seq }),
         }
     }

@@ -118,3 +118,6 @@ fn probe(ledger: &mut Ledger<'_>) -> rusqlite::Result<()> {
     ledger.connection.prepare_cached("DELETE FROM probe")?.execute([])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

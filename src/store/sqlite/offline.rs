@@ -10,7 +10,7 @@ use super::{
     row::{signed, unsigned},
 };
 use crate::{
-    audit::{ChainHead, Digest, Record, Verified, Verifier, VerifyError},
+    audit::{ChainHead, Digest, Verified, Verifier, VerifyError},
     store::StoreError,
 };
 
@@ -46,12 +46,10 @@ fn step(
     let rows = rows(connection, after).map_err(|error| verifier.unreadable(read_failed(error)))?;
     let last = rows.last().map(|row| row.seq);
     for row in rows {
-        verifier.line(&row.record)?;
+        let record = verifier.line(&row.record)?;
         // The columns beside the text must not contradict it: the store takes its place in the chain from them.
-        let agrees = serde_json::from_str::<Record>(&row.record)
-            .is_ok_and(|record| record.seq == row.seq && record.hash == row.hash);
-        if !agrees {
-            return Err(VerifyError::Edited { seq: row.seq });
+        if (record.seq, record.hash) != (row.seq, row.hash) {
+            return Err(VerifyError::Edited { seq: record.seq });
         }
     }
     Ok(last)
@@ -64,11 +62,13 @@ struct AuditRow {
 }
 
 fn rows(connection: &Connection, after: Option<u64>) -> rusqlite::Result<Vec<AuditRow>> {
+    // From the very first row, also one that somebody moved below zero.
+    let from = after.map_or(i64::MIN, |seq| signed(seq.saturating_add(1)));
     let row = |row: &rusqlite::Row<'_>| {
         Ok(AuditRow { seq: unsigned(row, 0)?, record: row.get(1)?, hash: Digest(row.get(2)?) })
     };
     connection
-        .prepare_cached("SELECT seq, record, hash FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2")?
-        .query_map(params![after.map_or(-1, signed), STEP], row)?
+        .prepare_cached("SELECT seq, record, hash FROM audit WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?
+        .query_map(params![from, STEP], row)?
         .collect()
 }
