@@ -56,9 +56,9 @@ pub(super) const MYSQL_DATABASE: &[&str] = &[
 ];
 
 /// MySQL: the administration account. `CREATE USER` creates, locks and drops accounts; `CONNECTION_ADMIN` ends other
-/// people's sessions, `PROCESS` shows them; the columns show which accounts there are and
-/// what they are members of, and no verifier. The groups it may pass on are named, which is less than `ROLE_ADMIN`. The
-/// last grant lets it make and keep the dead-man's switch.
+/// people's sessions, `PROCESS` shows them; the columns show which accounts there are and what they are members of, and
+/// no verifier. The groups it may pass on are named, which is less than `ROLE_ADMIN`. The last grant lets it make and
+/// keep the dead-man's switch.
 pub(super) const MYSQL_ADMINISTRATOR: &[&str] = &[
     "CREATE USER {administrator}@'%' IDENTIFIED BY {password}",
     "GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO {administrator}@'%'",
@@ -68,8 +68,8 @@ pub(super) const MYSQL_ADMINISTRATOR: &[&str] = &[
     "GRANT ALL PRIVILEGES ON {switch}.* TO {administrator}@'%'",
 ];
 
-/// MariaDB: the same; its grants on columns would not do. `SET DEFAULT ROLE` for somebody else wants `UPDATE` on
-/// `mysql`.
+/// MariaDB: the same, with wider reading, as an account's state is one JSON value there. `SET DEFAULT ROLE` for
+/// somebody else wants `UPDATE` on `mysql`.
 pub(super) const MARIADB_ADMINISTRATOR: &[&str] = &[
     "CREATE USER {administrator}@'%' IDENTIFIED BY {password}",
     "GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO {administrator}@'%'",
