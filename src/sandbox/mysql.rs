@@ -7,17 +7,15 @@ use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
 use super::{
     binaries::Binaries,
     guard::{CommandLine, Signal},
-    server::{Administrator, Durability, Layout, ServerSpec},
+    layout::Layout,
+    server::{Administrator, Durability, Habits, ServerSpec},
     sql,
 };
 use crate::domain::Engine;
 
-/// The name of the account that may do everything.
-pub(super) const ADMINISTRATOR: &str = "root";
-/// An orderly shutdown.
-pub(super) const GRACEFULLY: Signal = Signal::Terminate;
-/// One process: nothing is left of it.
-pub(super) const ABRUPTLY: Signal = Signal::Kill;
+/// A server is one process: nothing is left of it after KILL.
+pub(super) const HABITS: Habits =
+    Habits { administrator: "root", gracefully: Signal::Terminate, abruptly: Signal::Kill };
 
 /// Statements the server runs once, before it lets anybody in.
 const FIRST_STATEMENTS: &str = "first.sql";

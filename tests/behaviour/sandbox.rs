@@ -11,7 +11,7 @@ use std::{
 use mayfly::{
     domain::Engine,
     random::SystemRandom,
-    sandbox::{Binaries, Locations, SandboxError, Server, ServerSpec},
+    sandbox::{Binaries, Durability, Locations, SandboxError, Server, ServerSpec},
 };
 use mysql_async::prelude::Queryable;
 
@@ -225,6 +225,16 @@ async fn the_mariadb_sample_separates_reading_writing_and_administering() {
 async fn the_mysql_sample_separates_reading_writing_and_administering() {
     let Some(my) = support::mysql().await else { return };
     sample_separates(my).await;
+}
+
+#[tokio::test]
+async fn a_durable_server_keeps_the_defaults_of_its_engine() {
+    let durable = |spec: &mut ServerSpec| spec.durability = Durability::Full;
+    let Some(server) = support::own_server(Engine::Postgres, durable).await else { return };
+    let pg = PgFixture::on(server).await;
+    let changed = "SELECT count(*) FROM pg_settings WHERE setting = 'off' AND \
+                   name IN ('fsync', 'synchronous_commit', 'full_page_writes')";
+    assert_eq!(pg.superuser().await.query_one(changed, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 
 #[tokio::test]
