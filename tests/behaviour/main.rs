@@ -5,5 +5,6 @@
     reason = "clippy's exception for tests does not reach the helpers of an integration test"
 )]
 
+mod postgres;
 mod sandbox;
 mod support;
