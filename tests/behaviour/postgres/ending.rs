@@ -15,7 +15,7 @@ async fn a_disabled_account_is_refused_before_its_sessions_end() {
     let client = house.login(&lease, &secret).await.unwrap();
     let survey = house.target.disable(lease.leased()).await.unwrap();
     assert_eq!(survey, Survey { present: true, sessions: 1, has_objects: false });
-    assert_eq!(code(&house.login(&lease, &secret).await.err().unwrap()), "28000");
+    assert_eq!(code(&house.login(&lease, &secret).await.err().unwrap()), "28P01");
     client.query("SELECT FROM customers", &[]).await.unwrap();
     let ended = house.target.end_sessions(lease.leased()).await.unwrap();
     assert_eq!(ended, SessionsEnded { ended: 1, remaining: 0 });

@@ -116,18 +116,36 @@ async fn kept_means_nothing_to_an_account_that_owns_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_granted_to_the_account_itself_is_revoked() {
+async fn what_the_roles_own_statements_granted_is_revoked() {
+    let Some(mut house) = house().await else { return };
+    let (names, superuser) = (&house.pg.sample.names, house.pg.superuser().await);
+    let grant = format!(
+        "GRANT USAGE ON SCHEMA public TO {user}; GRANT UPDATE ON customers TO {user} WITH GRANT OPTION",
+        user = names.administrator
+    );
+    superuser.batch_execute(&grant).await.unwrap();
+    let mut settings = super::settings(&house.pg);
+    settings.database = Some(names.database.clone());
+    house.target = mayfly::target::postgres::Postgres::new(settings, super::surroundings()).unwrap();
+    let mut role = house.reader();
+    role.statements.create = super::templates(&["GRANT UPDATE ON public.customers TO {{name}}"]);
+    let (lease, secret) = house.issue(&role).await;
+    let client = house.login(&lease, &secret).await.unwrap();
+    client.batch_execute("UPDATE customers SET name = name").await.unwrap();
+    assert!(house.target.disable(lease.leased()).await.unwrap().has_objects);
+    house.end(&lease).await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_granted_is_named_with_the_statement_that_revokes_it() {
     let Some(house) = house().await else { return };
     let (lease, _) = house.issue(&house.reader()).await;
-    let (superuser, name) = (house.pg.superuser().await, lease.name());
-    superuser
-        .batch_execute(&format!(
-            "GRANT UPDATE ON customers TO {name}; GRANT TEMPORARY ON DATABASE {} TO {name}",
-            house.pg.sample.names.database
-        ))
-        .await
-        .unwrap();
+    let superuser = house.pg.superuser().await;
+    superuser.batch_execute(&format!("GRANT UPDATE ON customers TO {}", lease.name())).await.unwrap();
     assert!(house.target.disable(lease.leased()).await.unwrap().has_objects);
+    let error = house.target.settle_objects(lease.leased()).await.unwrap_err();
+    assert_eq!(error.kind, TargetErrorKind::Denied, "{error}");
+    superuser.batch_execute(&error.remedy.unwrap()).await.unwrap();
     house.end(&lease).await;
 }
 
