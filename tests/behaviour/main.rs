@@ -6,6 +6,7 @@
 )]
 
 mod lifecycle;
+mod postgres;
 mod sandbox;
 mod store;
 mod support;

@@ -243,10 +243,18 @@ impl Connection {
         outcome
     }
 
-    /// Makes the session as it was set up, after statements that are not ours.
-    pub(super) async fn clean(&mut self) {
-        let cleaned = self.is_usable() && self.run("DISCARD ALL").await.is_ok();
+    /// Makes the session as it was set up, after statements that are not ours. `false`: they had left a transaction
+    /// open, which is rolled back.
+    pub(super) async fn clean(&mut self) -> bool {
+        if !self.is_usable() {
+            return true;
+        }
+        let Err(failure) = self.run("DISCARD ALL").await else { return true };
+        let was_open =
+            failure.is(&SqlState::ACTIVE_SQL_TRANSACTION) || failure.is(&SqlState::IN_FAILED_SQL_TRANSACTION);
+        let cleaned = was_open && self.run("ROLLBACK").await.is_ok() && self.run("DISCARD ALL").await.is_ok();
         self.usable = self.usable && cleaned;
+        !was_open
     }
 }
 

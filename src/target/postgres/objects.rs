@@ -284,22 +284,29 @@ async fn roll_back_prepared(
     Ok(())
 }
 
-/// Nothing may depend on the account any more.
+/// Nothing may depend on the account any more. What may still: a database or tablespace, which is not dropped, and what
+/// somebody else than us has granted the account, which is not ours to revoke.
 async fn verify(connection: &mut Connection, account: &str, oid: u32) -> Result<(), TargetError> {
     let rows = connection
         .run(&format!(
-            "SELECT coalesce('database ' || b.datname || ': ', '') || \
-               CASE WHEN d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
-               THEN pg_describe_object(d.classid, d.objid, d.objsubid) ELSE d.classid::regclass || ' ' || d.objid END \
+            "SELECT coalesce(b.datname, current_database()), bool_or(d.deptype = 'o') \
              FROM pg_shdepend d LEFT JOIN pg_database b ON b.oid = d.dbid \
-             WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = {oid} ORDER BY 1 LIMIT 5"
+             WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = {oid} GROUP BY 1 ORDER BY 1"
         ))
         .await
         .map_err(|failure| failure.while_doing(DOING))?;
-    let left: Vec<String> = rows.iter().filter_map(|row| text(row, 0)).collect();
-    if left.is_empty() {
+    if rows.is_empty() {
         return Ok(());
     }
-    let message = format!("the account {account} still owns or was granted {}", left.join(", "));
-    Err(TargetError::new(TargetErrorKind::Refused, message))
+    let places: Vec<String> = rows.iter().filter_map(|row| text(row, 0)).collect();
+    if rows.iter().any(|row| truth(row, 1)) {
+        let message =
+            format!("the account {account} still owns a database, a tablespace or objects in {places:?}");
+        return Err(TargetError::new(TargetErrorKind::Refused, message));
+    }
+    let name = quote::identifier(account)?;
+    let remedy: Vec<String> =
+        places.iter().map(|place| format!("-- in database {place:?}\nDROP OWNED BY {name};")).collect();
+    let message = format!("somebody else has granted the account {account} privileges in {places:?}");
+    Err(TargetError::new(TargetErrorKind::Denied, message).mended_by(remedy.join("\n")))
 }

@@ -120,9 +120,9 @@ pub(super) async fn run(
     message.push(check);
     // A line of its own for each separator: a comment at the end of a statement must not swallow it.
     let outcome = connection.run(&message.join("\n;\n")).await;
-    connection.clean().await;
+    let closed = connection.clean().await;
     let whole = outcome?.last().is_some_and(|row| truth(row, 0));
-    if whole && connection.is_usable() {
+    if whole && closed {
         return Ok(());
     }
     let message =
