@@ -6,5 +6,6 @@
     reason = "clippy's exception for tests does not reach the helpers of an integration test"
 )]
 
+mod mysql;
 mod sandbox;
 mod support;
