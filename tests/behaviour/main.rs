@@ -6,6 +6,7 @@
 )]
 
 mod lifecycle;
+mod mysql;
 mod postgres;
 mod sandbox;
 mod store;

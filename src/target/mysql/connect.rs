@@ -115,6 +115,9 @@ fn place(options: &Opts) -> String {
     format!("{}:{}", options.ip_or_hostname(), options.tcp_port())
 }
 
+/// The mode that quoting relies on.
+pub(super) const SQL_MODE: &str = "SET sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'";
+
 /// Pins what quoting and literals depend on, and tells the server how long a statement may take.
 fn session(flavour: Flavour, statement: Duration) -> String {
     let seconds = statement.as_secs().max(1);
@@ -124,8 +127,8 @@ fn session(flavour: Flavour, statement: Duration) -> String {
         Flavour::Mariadb => format!("max_statement_time = {seconds}"),
     };
     format!(
-        "SET NAMES utf8mb4, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', \
-         autocommit = 1, lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}, {limit}"
+        "{SQL_MODE}, time_zone = '+00:00', autocommit = 1, lock_wait_timeout = {seconds}, \
+         innodb_lock_wait_timeout = {seconds}, {limit}, NAMES utf8mb4"
     )
 }
 

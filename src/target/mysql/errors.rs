@@ -162,7 +162,7 @@ pub(super) fn connecting(place: &str, error: Error) -> TargetError {
 }
 
 fn is_tls(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 /// An error of a question whose answer needs no privilege.
@@ -280,11 +280,10 @@ fn denial(answer: &ServerError, doing: &str) -> String {
 
 fn missing(answer: &ServerError, step: &Step) -> Option<Privilege> {
     match step {
+        Step::Account | Step::Kill if answer.message.contains("SYSTEM_USER") => Some(Privilege::SystemUser),
         Step::Join(group) => Some(Privilege::Hand(group.clone())),
-        Step::Account if answer.message.contains("SYSTEM_USER") => Some(Privilege::SystemUser),
         Step::Account => Some(Privilege::CreateUser),
         Step::DefaultRole => Some(Privilege::DefaultRoles),
-        Step::Kill if answer.message.contains("SYSTEM_USER") => Some(Privilege::SystemUser),
         Step::Kill => Some(Privilege::EndSessions),
         Step::Ask(super::end::ACCOUNTS) => Some(Privilege::SeeAccounts),
         Step::Ask(super::end::MEMBERSHIPS) => Some(Privilege::SeeMemberships),

@@ -1,6 +1,7 @@
 //! What the administration account needs, as statements to paste. Never root.
 
 use super::{connect::Server, flavour::Flavour, grants::Grants, quote};
+use crate::domain::OwnedObjects;
 
 /// A privilege of the administration account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +68,9 @@ impl Privilege {
             (Privilege::SeeSessions, _) => "PROCESS ON *.*".to_owned(),
             (Privilege::EndSessions, Flavour::Mysql) => "CONNECTION_ADMIN ON *.*".to_owned(),
             (Privilege::EndSessions, Flavour::Mariadb) => "CONNECTION ADMIN ON *.*".to_owned(),
-            (Privilege::SeeAccounts, Flavour::Mysql) => "SELECT (User, Host) ON mysql.user".to_owned(),
+            (Privilege::SeeAccounts, Flavour::Mysql) => {
+                "SELECT (User, Host, account_locked) ON mysql.user".to_owned()
+            }
             (Privilege::SeeMemberships, Flavour::Mysql) => {
                 "SELECT (FROM_USER, FROM_HOST, TO_USER, TO_HOST) ON mysql.role_edges".to_owned()
             }
@@ -98,7 +101,7 @@ impl Privilege {
             }
             (Privilege::EndSessions, Flavour::Mariadb) => grants.has("CONNECTION ADMIN", None),
             (Privilege::SeeAccounts, Flavour::Mysql) => {
-                grants.has_on_columns("SELECT", "mysql", "user", &["User", "Host"])
+                grants.has_on_columns("SELECT", "mysql", "user", &["User", "Host", "account_locked"])
             }
             (Privilege::SeeMemberships, Flavour::Mysql) => {
                 let columns = ["FROM_USER", "FROM_HOST", "TO_USER", "TO_HOST"];
@@ -114,5 +117,61 @@ impl Privilege {
             }
             (Privilege::On { privilege, database }, _) => grants.has(privilege, database.as_deref()),
         }
+    }
+}
+
+/// What a rule for objects needs wherever accounts with these grants can define any.
+pub(super) fn for_objects(grants: &Grants, rule: &OwnedObjects, server: &Server) -> Vec<Privilege> {
+    let mut needed = Vec::new();
+    let mut defines = false;
+    for granted in grants.privileges() {
+        let database = Some(granted.database.clone()).filter(|database| database != "*");
+        for allowed in ["CREATE VIEW", "CREATE ROUTINE", "TRIGGER", "EVENT"] {
+            if granted.names(allowed) {
+                defines = true;
+                let on = |&privilege: &&'static str| scoped(privilege, database.clone());
+                needed.extend(to_settle(allowed, rule, server.flavour).iter().map(on));
+            }
+        }
+    }
+    if defines && matches!(rule, OwnedObjects::Reassign(_)) {
+        needed.push(scoped(any_definer(server), None));
+    }
+    if defines && *rule == OwnedObjects::Keep {
+        needed.push(Privilege::SeeMemberships);
+    }
+    needed
+}
+
+/// `SHOW_ROUTINE` is only granted everywhere.
+fn scoped(privilege: &'static str, database: Option<String>) -> Privilege {
+    let everywhere = privilege.contains('_');
+    Privilege::On { privilege, database: database.filter(|_| !everywhere) }
+}
+
+/// To see objects an account may define by a privilege, and to deal with them.
+fn to_settle(allowed: &str, rule: &OwnedObjects, flavour: Flavour) -> &'static [&'static str] {
+    match (allowed, rule, flavour) {
+        ("CREATE VIEW", OwnedObjects::Keep, _) => &["SHOW VIEW"],
+        ("CREATE VIEW", OwnedObjects::Drop, _) => &["SHOW VIEW", "DROP"],
+        ("CREATE VIEW", OwnedObjects::Reassign(_), _) => &["SHOW VIEW", "SELECT", "CREATE VIEW", "DROP"],
+        ("CREATE ROUTINE", OwnedObjects::Drop, Flavour::Mysql) => &["SHOW_ROUTINE", "ALTER ROUTINE"],
+        ("CREATE ROUTINE", _, Flavour::Mysql) => &["SHOW_ROUTINE"],
+        ("CREATE ROUTINE", OwnedObjects::Drop, Flavour::Mariadb) => &["ALTER ROUTINE"],
+        ("CREATE ROUTINE", OwnedObjects::Reassign(_), Flavour::Mariadb) => {
+            &["CREATE ROUTINE", "ALTER ROUTINE"]
+        }
+        ("TRIGGER", ..) => &["TRIGGER"],
+        ("EVENT", ..) => &["EVENT"],
+        _ => &[],
+    }
+}
+
+/// The privilege to name others as definer has had three names.
+fn any_definer(server: &Server) -> &'static str {
+    match server.flavour {
+        Flavour::Mysql if server.number >= (8, 2, 0) => "SET_ANY_DEFINER",
+        Flavour::Mysql => "SET_USER_ID",
+        Flavour::Mariadb => "SET USER",
     }
 }

@@ -60,7 +60,9 @@ fn caching_sha2(password: &Password, salt: &[u8; SALT_LENGTH]) -> String {
 
 fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     let mut output = [0; 32];
     output.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
     output
