@@ -65,6 +65,11 @@ impl Connector {
         self.settings.database.as_deref().unwrap_or("postgres")
     }
 
+    /// The administration account.
+    pub(super) fn user(&self) -> &str {
+        &self.settings.user
+    }
+
     /// The target's clock minus ours; `None` before the first connection.
     pub(super) fn offset(&self) -> Option<SignedDuration> {
         *self.offset.lock().unwrap_or_else(PoisonError::into_inner)

@@ -69,12 +69,13 @@ async fn explain_creation(
         let error = TargetError::new(TargetErrorKind::Exists, format!("the account {name} exists already"));
         return Err(error.caused_by(failure));
     }
+    let missing = role_is_missing(&failure);
     let mut error = failure.while_doing("creating an account");
     if had_own && !error.outcome_is_unknown() {
         take_back(name, connection).await;
     }
-    if error.kind == TargetErrorKind::Denied {
-        error.remedy = creation_remedy(connection, new.role).await;
+    if missing || error.kind == TargetErrorKind::Denied {
+        error.remedy = creation_remedy(connection, new.role, error.kind).await;
     }
     Err(error)
 }
@@ -92,13 +93,13 @@ async fn take_back(name: &str, connection: &mut Connection) {
     }
 }
 
-async fn creation_remedy(connection: &mut Connection, role: &Role) -> Option<String> {
+async fn creation_remedy(connection: &mut Connection, role: &Role, kind: TargetErrorKind) -> Option<String> {
     let groups: Vec<&str> = role.member_of.iter().map(String::as_str).collect();
     let lacking = privileges::remedy(connection, Needs { groups: &groups, owners: &[] }).await;
-    if lacking.is_some() {
+    if lacking.is_some() || kind != TargetErrorKind::Denied || role.settings.is_empty() {
         return lacking;
     }
-    // Nothing else is refused but a setting that is not for everybody to set.
+    // Of the built-in statements, what can still be refused is a setting that is not for everybody to set.
     let user = privileges::user(connection).await?;
     let settings = quote_settings(role)?;
     (!settings.is_empty())

@@ -133,6 +133,9 @@ pub(super) fn membership(connection: &Connection, account: &str) -> Result<Strin
 ///
 /// While the account exists, its sessions can be found and signalled by its oid; afterwards nothing but the right to
 /// signal everybody would do. So the drop itself insists that there is none.
+///
+/// What remains is a login that was let in just before the account was disabled and is still starting (the server shows
+/// it a moment later): it would have to take longer for that than all steps of ending take.
 pub(super) async fn remove(connection: &mut Connection, account: &str) -> Result<bool, TargetError> {
     for attempt in 0..2 {
         match drop_unless_in_use(connection, account).await {

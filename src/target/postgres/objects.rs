@@ -4,7 +4,10 @@
 //! so, and the account stays disabled until somebody decides. Databases and tablespaces are never dropped.
 
 use deadpool::managed::Object;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 use tokio_postgres::error::SqlState;
 
 use super::{
@@ -122,24 +125,28 @@ async fn visit(
         let outcome = administration.run(&message).await;
         return explain(administration, account, database, outcome).await;
     }
+    let (mut there, _permit) = enter(reach, database).await?;
+    let outcome = there.run(&message).await;
+    explain(&mut there, account, database, outcome).await
+}
+
+/// A connection to any database, and the permission to have one.
+async fn enter<'a>(
+    reach: &Reach<'a>,
+    database: &str,
+) -> Result<(Connection, SemaphorePermit<'a>), TargetError> {
     let wait = reach.bounds.wait;
-    let Ok(permit) = timeout(wait, reach.visits.acquire()).await else {
+    let Ok(Ok(permit)) = timeout(wait, reach.visits.acquire()).await else {
         let message = format!("every connection for visiting databases was busy for {wait:?}");
         return Err(TargetError::new(TargetErrorKind::Busy, message));
     };
-    let mut there = reach.connector.connect(database).await.map_err(|error| no_entry(database, error))?;
-    let outcome = there.run(&message).await;
-    let outcome = explain(&mut there, account, database, outcome).await;
-    drop(permit);
-    outcome
-}
-
-fn no_entry(database: &str, error: TargetError) -> TargetError {
-    match (error.kind, quote::identifier(database)) {
-        (TargetErrorKind::Denied, Ok(name)) => error.mended_by(format!(
-            "GRANT CONNECT ON DATABASE {name} TO mayfly; -- or what the account is called"
-        )),
-        _ => error,
+    match reach.connector.connect(database).await {
+        Ok(connection) => Ok((connection, permit)),
+        Err(error) if error.kind == TargetErrorKind::Denied => {
+            let (name, user) = (quote::identifier(database)?, quote::identifier(reach.connector.user())?);
+            Err(error.mended_by(format!("GRANT CONNECT ON DATABASE {name} TO {user};")))
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -275,7 +282,7 @@ async fn roll_back_prepared(
     for row in &prepared {
         let (Some(database), Some(gid)) = (text(row, 0), text(row, 1)) else { continue };
         let join = end::membership(administration, account).map_err(doing)?;
-        let mut there = reach.connector.connect(&database).await?;
+        let (mut there, _permit) = enter(reach, &database).await?;
         there.run(&format!("{join}; SET ROLE {name}")).await.map_err(doing)?;
         let outcome = there.run(&format!("ROLLBACK PREPARED {}", quote::literal(&gid)?)).await;
         there.run(&format!("RESET ROLE; REVOKE {name} FROM CURRENT_USER")).await.map_err(doing)?;
