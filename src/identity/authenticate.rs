@@ -107,8 +107,8 @@ impl Authenticator {
         }
         let resource = token.map_or_else(|| "tokens/-".to_owned(), |id| format!("tokens/{id}"));
         let actor = Actor::Unauthenticated { address };
-        let draft = Draft::new(self.clock.now(), actor, "caller.authenticated", resource)
-            .refused(error.to_string());
+        let draft =
+            Draft::new(self.clock.now(), actor, "caller.authenticated", resource).refused(error.to_string());
         match self.store.record(draft).await {
             Ok(()) => error,
             Err(error) => error.into(),
