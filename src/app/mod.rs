@@ -1,1 +1,1 @@
-//! (room)
+//! Puts the rooms together and runs them.

@@ -121,7 +121,7 @@ impl Issuer {
         };
         let event = LeaseEvent::EndRequested { at: now, cause, not_before };
         let lease = self.store.apply(lease.id, event, now, Some(draft)).await?;
-        self.reaper.wake(&lease.target);
+        self.reaper.due(&lease.target, not_before);
         Ok(lease)
     }
 }

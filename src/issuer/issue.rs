@@ -112,8 +112,8 @@ impl Issuer {
             self.authorise(caller, action, "lease.requested", format!("roles/{}", role.name)).await?;
         let now = self.clock.now();
         let id = LeaseId::new(now, self.random.bits());
-        let longest =
-            SignedDuration::try_from(target.longest_creation()).unwrap_or(SignedDuration::from_secs(60));
+        let longest = SignedDuration::try_from(target.settings().pool.longest_creation())
+            .unwrap_or(SignedDuration::from_secs(60));
         let lease = Lease {
             id,
             kind: LeaseKind::Ephemeral,
@@ -172,7 +172,7 @@ impl Issuer {
         let draft = attempt.draft(now, "lease.issued").with("expires_at", expires_at.to_string());
         match self.store.apply(lease.id, LeaseEvent::Activated { expires_at }, now, Some(draft)).await {
             Ok(lease) => {
-                self.reaper.wake(&lease.target);
+                self.reaper.due(&lease.target, expires_at);
                 Ok(attempt.issued(lease, secret))
             }
             Err(error) => {
@@ -271,7 +271,7 @@ impl Issuer {
                 "a lease that was not delivered could not be marked as ending; it ends at its provisioning deadline"
             );
         }
-        self.reaper.wake(&lease.target);
+        self.reaper.due(&lease.target, not_before);
     }
 }
 
@@ -298,7 +298,7 @@ impl Attempt {
             engine: self.target.engine(),
             addresses: self.target.client_addresses(),
             database: self.role.database.clone().or_else(|| self.target.client_database()),
-            tls_mode: self.target.tls_mode(),
+            tls_mode: self.target.settings().tls.mode,
         }
     }
 }

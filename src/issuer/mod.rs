@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub use catalogue::{Catalogue, CatalogueHandle};
 pub use error::{Refusal, RefusalKind};
 pub use issue::{IssueRequest, Issued};
+use jiff::Timestamp;
 pub use look::{AuditPage, RoleCheck, TargetStatus};
 pub use tokens::{MintedToken, NewToken};
 use tokio_util::task::TaskTracker;
@@ -26,10 +27,10 @@ use crate::{
     target::HealthBoard,
 };
 
-/// Told that something on a target may be due earlier than thought.
-pub trait Wake: Send + Sync {
-    /// Carries no data: whoever is woken reads what is due from the store.
-    fn wake(&self, target: &TargetName);
+/// Told when something on a target becomes due.
+pub trait DueNotice: Send + Sync {
+    /// Something on `target` is due at `at`, durably so. Whoever is told reads what it is from the store.
+    fn due(&self, target: &TargetName, at: Timestamp);
 }
 
 /// What the use cases need.
@@ -39,7 +40,7 @@ pub struct Issuer {
     store: Arc<dyn Store>,
     catalogue: Arc<CatalogueHandle>,
     health: Arc<HealthBoard>,
-    reaper: Arc<dyn Wake>,
+    reaper: Arc<dyn DueNotice>,
     tasks: TaskTracker,
 }
 
@@ -55,8 +56,8 @@ pub struct IssuerParts {
     pub catalogue: Arc<CatalogueHandle>,
     /// How targets fare.
     pub health: Arc<HealthBoard>,
-    /// Whom to wake when a lease is to end.
-    pub reaper: Arc<dyn Wake>,
+    /// Whom to tell when a lease is due.
+    pub reaper: Arc<dyn DueNotice>,
 }
 
 impl Issuer {

@@ -1,0 +1,156 @@
+//! `mayfly creds`: a credential under a role.
+
+use std::time::Duration;
+
+use clap::Args;
+use tonic::Request;
+
+use super::{
+    CliError, Connection, Context, Credential, CredentialFormat, Exit, Output, duration, error::printable,
+    view,
+};
+use crate::api::proto;
+
+const EXAMPLES: &str = "Examples:
+  mayfly creds orders-read
+  mayfly creds orders-read --ttl 15m --purpose 'monthly report'
+  eval \"$(mayfly creds orders-read --format env)\" && psql
+  psql \"$(mayfly creds orders-read --format url)\"
+  mayfly creds orders-read -o json | jq -r .credential.password
+
+The credential goes to standard output, its lease and expiry to standard error. `mayfly run` and
+`mayfly connect` release the lease when they end; this command leaves it until it expires.";
+
+/// Arguments of `mayfly creds`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CredsArgs {
+    /// What to ask for.
+    #[command(flatten)]
+    pub wish: Wish,
+    /// The form to write it in [default: text; json with --output json]
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub format: Option<CredentialFormat>,
+    /// A key of your choice, unique per attempt: repeating the call with it returns the same lease
+    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
+    pub idempotency_key: String,
+}
+
+/// What is asked for, in all commands that issue.
+#[derive(Debug, Clone, Args)]
+pub struct Wish {
+    /// The role (`mayfly roles ls` shows yours)
+    #[arg(value_name = "ROLE")]
+    pub role: String,
+    /// How long, such as 90s, 30m, 1h30m [default: the role's]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub ttl: Option<Duration>,
+    /// What it is for; kept with the lease and in the audit log
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub purpose: String,
+}
+
+impl Wish {
+    /// The call that asks for it.
+    pub fn request(
+        &self,
+        connection: &Connection,
+        idempotency_key: &str,
+    ) -> Request<proto::IssueLeaseRequest> {
+        connection.call(proto::IssueLeaseRequest {
+            role: self.role.clone(),
+            ttl: self.ttl.map(view::to_proto),
+            purpose: self.purpose.clone(),
+            idempotency_key: idempotency_key.to_owned(),
+        })
+    }
+}
+
+/// Runs `mayfly creds`.
+///
+/// # Errors
+/// What the server refuses.
+pub async fn run(args: CredsArgs, context: &mut Context) -> Result<Exit, CliError> {
+    let format = form(args.format, context.output.is_json())?;
+    let connection = context.connect()?;
+    let (lease, credential) = issue(&connection, &args.wish, &args.idempotency_key, &context.output).await?;
+    let rendered = credential.render(format, &lease)?;
+    context.output.data(&rendered)?;
+    if format != CredentialFormat::Json {
+        for line in words(&lease, context.clock.now()) {
+            context.output.note(&line);
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// Issues a lease and checks what came.
+///
+/// # Errors
+/// What the server refuses, or a reply this client cannot read.
+pub async fn issue(
+    connection: &Connection,
+    wish: &Wish,
+    idempotency_key: &str,
+    output: &Output,
+) -> Result<(proto::Lease, Credential), CliError> {
+    let spinner = output.spinner(&format!("asking for {}", printable(&wish.role)));
+    let request = wish.request(connection, idempotency_key);
+    let reply =
+        connection.leases().issue_lease(request).await.map_err(|status| connection.explain(&status))?;
+    drop(spinner);
+    let reply = reply.into_inner();
+    let incomplete = || CliError::new(Exit::Internal, "the server's reply is incomplete");
+    let credential = Credential::from_proto(reply.credential.ok_or_else(incomplete)?)?;
+    Ok((reply.lease.ok_or_else(incomplete)?, credential))
+}
+
+fn form(asked: Option<CredentialFormat>, json: bool) -> Result<CredentialFormat, CliError> {
+    match (asked, json) {
+        (None, false) => Ok(CredentialFormat::Text),
+        (None | Some(CredentialFormat::Json), true) => Ok(CredentialFormat::Json),
+        (Some(asked), false) => Ok(asked),
+        (Some(_), true) => Err(CliError::usage("--output json and --format ask for different forms")),
+    }
+}
+
+fn words(lease: &proto::Lease, now: jiff::Timestamp) -> Vec<String> {
+    let mut lines = Vec::new();
+    let name = printable(&lease.name);
+    match view::moment(lease.expire_time) {
+        Some(at) => lines.push(format!("{name} expires {} ({at:.0})", duration::relative(at, now))),
+        None => lines.push(name.clone()),
+    }
+    let id = view::bare(&name);
+    lines.push(format!("earlier: mayfly lease release {id}    longer: mayfly lease renew {id}"));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradicting_forms_are_a_usage_error() {
+        assert_eq!(form(None, true).unwrap(), CredentialFormat::Json);
+        assert_eq!(form(Some(CredentialFormat::Env), false).unwrap(), CredentialFormat::Env);
+        assert_eq!(form(Some(CredentialFormat::Env), true).unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn the_words_say_until_when_and_what_next() {
+        let lease = proto::Lease {
+            name: "leases/abc".into(),
+            expire_time: Some(prost_types::Timestamp { seconds: 1_795_305_600, nanos: 999 }),
+            ..Default::default()
+        };
+        let now = jiff::Timestamp::from_second(1_795_305_600 - 1800).unwrap();
+        assert_eq!(
+            words(&lease, now),
+            [
+                "leases/abc expires in 30m (2026-11-22T00:00:00Z)",
+                "earlier: mayfly lease release abc    longer: mayfly lease renew abc"
+            ]
+        );
+    }
+}
