@@ -1,10 +1,10 @@
 //! From a configuration to a Mayfly that listens.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
 
 use super::{Application, Reloader, StartError, reload::Parts};
 use crate::{
-    api::grpc::{GrpcServer, GrpcSettings, TlsFiles},
+    api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
     config::{Config, Environment, ServerSettings, ServerTls},
     identity::{ApiToken, Authenticator},
@@ -62,7 +62,7 @@ impl Application {
             store: Arc::clone(&store),
             catalogue,
             reaper: Arc::clone(&reaper),
-            tls: server.tls_handle(),
+            tls: server.tls(),
             audit_file: sink.as_ref().map(FileSink::reopener),
             config,
         });
@@ -133,13 +133,19 @@ fn grpc_settings(server: &ServerSettings) -> GrpcSettings {
         allow_clear_text_beyond_loopback: server.allow_clear_text_beyond_loopback,
         max_message_bytes: server.max_message_bytes,
         max_concurrent_calls: server.max_concurrent_calls,
-        calls_per_second_per_principal: server.calls_per_second_per_principal,
-        call_burst_per_principal: server.call_burst_per_principal,
+        rate_per_principal: rate(server),
         tls: server.tls.as_ref().map(tls_files),
     }
 }
 
-pub(super) fn tls_files(tls: &ServerTls) -> TlsFiles {
+/// How often one principal may call; the configuration's bounds make both numbers positive.
+fn rate(server: &ServerSettings) -> Option<Rate> {
+    let per_second = NonZeroU32::new(server.calls_per_second_per_principal)?;
+    let burst = NonZeroU32::new(server.call_burst_per_principal)?;
+    Some(Rate { per_second, burst })
+}
+
+fn tls_files(tls: &ServerTls) -> TlsFiles {
     TlsFiles {
         certificate_file: tls.certificate_file.clone(),
         key_file: tls.key_file.clone(),

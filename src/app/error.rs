@@ -3,7 +3,11 @@
 use std::error::Error;
 
 use crate::{
-    api::grpc::BindError, audit::SinkError, domain::TargetName, issuer::Refusal, store::StoreError,
+    api::grpc::{BindError, ServeError, TlsError},
+    audit::SinkError,
+    domain::TargetName,
+    issuer::Refusal,
+    store::StoreError,
     target::TargetError,
 };
 
@@ -34,8 +38,8 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// Serving ended by itself.
-    #[error("serving ended")]
-    Serve(#[source] Box<dyn Error + Send + Sync>),
+    #[error("serving ended by itself")]
+    Serve(#[from] ServeError),
 }
 
 /// A new configuration was refused as a whole; the old one stays in force.
@@ -62,7 +66,7 @@ pub enum ReloadError {
     },
     /// The certificate files.
     #[error("server.tls: {0}")]
-    Tls(#[source] Box<dyn Error + Send + Sync>),
+    Tls(#[from] TlsError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -11,7 +11,7 @@ use crate::{
     config::{Change, Config, Part},
     issuer::{Catalogue, CatalogueHandle},
     reaper::Reaper,
-    store::{LeaseStore as _, Store},
+    store::Store,
     target::{Surroundings, Target, connect},
 };
 
@@ -51,15 +51,14 @@ impl Reloader {
         }
         parts.refuse_if_in_use(&new).await?;
         let catalogue = parts.changed_catalogue(&new, &changes)?;
+        if let Some(tls) = &parts.tls {
+            tls.reload()?;
+        }
         // Recorded before it takes effect: no audit, no action.
         let summary: Vec<String> = changes.iter().map(ToString::to_string).collect();
         let draft = Draft::new(parts.surroundings.clock.now(), Actor::System, "server.reloaded", "server/-")
             .with("changes", summary.join("; "));
         parts.store.record(draft).await?;
-        if let Some(tls) = &parts.tls {
-            let files = new.server.tls.as_ref().map(super::assemble::tls_files);
-            tls.reload(files).map_err(|error| ReloadError::Tls(error.into()))?;
-        }
         parts.catalogue.replace(catalogue);
         parts.reaper.open_lanes().await?;
         if let Some(file) = &parts.audit_file {
