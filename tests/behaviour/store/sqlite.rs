@@ -1,6 +1,7 @@
 //! The embedded store: conformance, and its file.
 
 use std::{
+    io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
@@ -10,10 +11,11 @@ use std::{
 };
 
 use mayfly::{
+    audit::verify_records,
     clock::{Clock, SystemClock},
     domain::EndCause,
     store::{
-        LeaseFilter, LeaseStore, PageRequest, Store, StoreErrorKind,
+        BeginError, LeaseFilter, LeaseStore, PageRequest, Store, StoreErrorKind,
         sqlite::{SqliteOptions, SqliteStore},
     },
 };
@@ -189,9 +191,44 @@ async fn a_full_queue_says_busy() {
     store.close().await;
 }
 
+/// `mount -t tmpfs -o size=4m tmpfs DIR`, then `MAYFLY_SMALL_DISK=DIR cargo test … -- --ignored really_full`.
+#[tokio::test]
+#[ignore = "needs a small file system, which only root can make"]
+async fn a_really_full_disk_refuses_writes_serves_reads_and_is_recovered_from() {
+    let directory = tempfile::tempdir_in(std::env::var("MAYFLY_SMALL_DISK").unwrap()).unwrap();
+    let store = open(&path_in(&directory));
+    let kept = live(&store, lease(0, "ada", "reader"), 600).await;
+    let filler = directory.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    let mut n = 1;
+    let refused = loop {
+        let new = lease(n, "ada", "reader");
+        let id = new.id;
+        match store.begin(unlimited(new), draft("lease.begun", id)).await {
+            Ok(_) => n += 1,
+            Err(BeginError::Store(error)) => break error,
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refused.kind, StoreErrorKind::NotWritable);
+    assert_eq!(store.check_writable().await.unwrap_err().kind, StoreErrorKind::NotWritable);
+    assert_eq!(store.lease(kept.id).await.unwrap(), Some(kept));
+    assert_eq!(store.lease(lease(n, "ada", "reader").id).await.unwrap(), None);
+    drop(file);
+    std::fs::remove_file(filler).unwrap();
+    store.check_writable().await.unwrap();
+    live(&store, lease(n, "ada", "reader"), 600).await;
+    let log = records(&store).await;
+    assert_eq!(verify_records(&log, None).unwrap().records, u64::from(n) + 3);
+    store.close().await;
+    open(&path_in(&directory)).close().await;
+}
+
 /// Not asserted: prints what this machine does. `cargo test --test behaviour -- --ignored --nocapture pairs_per_second`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "it is for whoever runs it")]
 async fn pairs_per_second() {
     for callers in [1, 16, 64, 256] {
         let place = std::env::var("MAYFLY_BENCH_DIR").unwrap_or(env!("CARGO_TARGET_TMPDIR").to_owned());
