@@ -4,18 +4,14 @@ use std::{
     io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
 };
 
 use mayfly::{
     audit::verify_records,
-    clock::{Clock, SystemClock},
     domain::EndCause,
     store::{
-        BeginError, LeaseFilter, LeaseStore, PageRequest, Store, StoreErrorKind,
+        BeginError, LeaseStore, Store, StoreErrorKind,
         sqlite::{SqliteOptions, SqliteStore},
     },
 };
@@ -25,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::{
     conformance::conformance,
-    fixtures::{activated, at, draft, end, lease, live, records, unlimited},
+    fixtures::{at, draft, end, lease, live, records, unlimited},
     histories::{check_books, play, step},
 };
 
@@ -46,11 +42,11 @@ impl Fixture {
     }
 }
 
-fn path_in(directory: &TempDir) -> PathBuf {
+pub(super) fn path_in(directory: &TempDir) -> PathBuf {
     directory.path().join("mayfly.db")
 }
 
-fn open(path: &Path) -> SqliteStore {
+pub(super) fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path, SqliteOptions::default()).unwrap()
 }
 
@@ -223,43 +219,4 @@ async fn a_really_full_disk_refuses_writes_serves_reads_and_is_recovered_from() 
     assert_eq!(verify_records(&log, None).unwrap().records, u64::from(n) + 3);
     store.close().await;
     open(&path_in(&directory)).close().await;
-}
-
-/// Not asserted: prints what this machine does. `cargo test --test behaviour -- --ignored --nocapture pairs_per_second`
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-#[expect(clippy::print_stdout, reason = "it is for whoever runs it")]
-async fn pairs_per_second() {
-    for callers in [1, 16, 64, 256] {
-        let place = std::env::var("MAYFLY_BENCH_DIR").unwrap_or(env!("CARGO_TARGET_TMPDIR").to_owned());
-        let directory = tempfile::tempdir_in(place).unwrap();
-        let numbers = Arc::new(AtomicU32::new(0));
-        let store = Arc::new(open(&path_in(&directory)));
-        let each = 20_000 / callers;
-        let started = SystemClock.now();
-        let tasks: Vec<_> = (0..callers)
-            .map(|_| {
-                let (store, numbers) = (Arc::clone(&store), Arc::clone(&numbers));
-                tokio::spawn(async move {
-                    for _ in 0..each {
-                        let new = lease(numbers.fetch_add(1, Ordering::Relaxed), "ada", "reader");
-                        let id = new.id;
-                        store.begin(unlimited(new), draft("lease.begun", id)).await.unwrap();
-                        store
-                            .apply(id, activated(600), at(2), Some(draft("lease.issued", id)))
-                            .await
-                            .unwrap();
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        let took = SystemClock.now().duration_since(started).as_secs_f64();
-        println!("{callers} callers: {:.0} begin+activate pairs/s", f64::from(callers * each) / took);
-        let page = PageRequest { size: 10, before: None };
-        assert_eq!(store.list(&LeaseFilter::default(), page).await.unwrap().items.len(), 10);
-        store.close().await;
-    }
 }
