@@ -115,8 +115,29 @@ async fn a_second_opener_is_refused_until_the_first_has_closed() {
     assert_eq!(error.kind, StoreErrorKind::Held);
     let holder = format!("is in use by process {}", std::process::id());
     assert!(error.to_string().contains(&holder), "{error}");
+    let link = directory.path().join("link.db");
+    std::os::unix::fs::symlink(path_in(&directory), &link).unwrap();
+    assert_eq!(refused(&link).kind, StoreErrorKind::Held);
     store.close().await;
     open(&path_in(&directory)).close().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_crash_at_any_moment() {
+    let (directory, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(&path_in(&directory));
+    for n in 0..20 {
+        let kept = live(&store, lease(n, "ada", "reader"), 600).await;
+        // What a process that is killed now leaves behind: everything but the shared memory and the lock.
+        for file in ["mayfly.db", "mayfly.db-wal"] {
+            std::fs::copy(directory.path().join(file), crashed.path().join(file)).unwrap();
+        }
+        let survivor = open(&path_in(&crashed));
+        assert_eq!(survivor.lease(kept.id).await.unwrap(), Some(kept));
+        assert_eq!(records(&survivor).await, records(&store).await);
+        survivor.close().await;
+    }
+    store.close().await;
 }
 
 #[test]
