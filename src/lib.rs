@@ -2,21 +2,21 @@
 //!
 //! The rooms, in the order data flows through them:
 //!
-//! - [`domain`]: the nouns and their rules; pure.
-//! - [`clock`] and [`random`]: time and chance as parameters.
-//! - [`policy`]: who may do what; facts in, decision out; pure.
-//! - [`identity`]: who is calling.
-//! - [`audit`]: what happened, as a hash chain anybody can verify.
-//! - [`store`]: leases, tokens and audit records, durable.
-//! - [`target`]: the databases on which accounts are created and removed.
-//! - [`issuer`]: the use cases: issue, renew, release, revoke.
-//! - [`reaper`]: ends what is due, until it is gone.
-//! - [`api`]: the gRPC face of the issuer.
-//! - [`config`]: the one TOML file.
-//! - [`app`]: puts the rooms together and runs them.
-//! - [`cli`]: the commands.
-//! - [`sandbox`]: throwaway database servers for `mayfly dev`, tests and benchmarks.
-//! - [`telemetry`]: logs.
+//! - [`domain`] — the nouns and their rules; pure.
+//! - [`clock`] and [`random`] — time and chance as parameters.
+//! - [`policy`] — who may do what; facts in, decision out; pure.
+//! - [`identity`] — who is calling.
+//! - [`audit`] — what happened, as a hash chain anybody can verify.
+//! - [`store`] — leases, tokens and audit records, durable.
+//! - [`target`] — the databases on which accounts are created and removed.
+//! - [`issuer`] — the use cases: issue, renew, release, revoke.
+//! - [`reaper`] — ends what is due, until it is gone.
+//! - [`api`] — the gRPC face of the issuer.
+//! - [`config`] — the one TOML file.
+//! - [`app`] — puts the rooms together and runs them.
+//! - [`cli`] — the commands.
+//! - [`sandbox`] — throwaway database servers for `mayfly dev`, tests and benchmarks.
+//! - [`telemetry`] — logs.
 //!
 //! Dependencies point from the later rooms to the earlier ones; `docs/architecture.md` has the tour.
 

@@ -20,7 +20,7 @@ pub trait Random: Send + Sync {
     }
 }
 
-/// The operating system's randomness, through a ChaCha generator per thread that is reseeded from it.
+/// The operating system's randomness, through a `ChaCha` generator per thread that is reseeded from it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemRandom;
 

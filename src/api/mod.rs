@@ -3,6 +3,8 @@
 //! [`proto`] is what `proto/mayfly/v1/*.proto` compiles to. Rules do not live here: a service translates a call into a use
 //! case of the issuer and its outcome into a reply.
 
+pub mod grpc;
+
 /// Messages, clients and servers of `mayfly.v1`, generated from `proto/mayfly/v1/*.proto`.
 pub mod proto {
     #![expect(

@@ -1,11 +1,18 @@
 //! What happened, as a hash chain anybody can verify.
 //!
 //! A [`Draft`] tells of one change of state or one refusal. The store seals it into a [`Record`] within the same
-//! transaction as the change itself: no audit, no action. No secret may enter a record.
+//! transaction as the change itself: no audit, no action. No secret may enter a record. [`FileSink`] copies the log to a
+//! file; [`Verifier`] proves offline that it is whole.
 
+mod chain;
 mod record;
+mod sink;
+mod verify;
 
+pub use chain::{ChainHead, ChainHeadError};
 pub use record::{Actor, AuditOutcome, Digest, Draft, Record};
+pub use sink::{FileSink, Reopener, SinkError};
+pub use verify::{Link, Verified, Verifier, VerifyError, verify_lines, verify_records};
 
 use async_trait::async_trait;
 
@@ -17,6 +24,12 @@ pub trait AuditLog: Send + Sync {
     /// # Errors
     /// When the log cannot be read.
     async fn read_after(&self, after: u64, limit: usize) -> Result<Vec<Record>, AuditReadError>;
+
+    /// The sequence number of the last record; 0 when there is none.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn last_seq(&self) -> Result<u64, AuditReadError>;
 
     /// Returns when a record with a sequence number above `after` may exist.
     async fn appended(&self, after: u64);

@@ -405,11 +405,11 @@ mod tests {
                     (Provisioning, LeaseEvent::Activated { .. }) | (Active, LeaseEvent::Renewed { .. }) => {
                         Some(Active)
                     }
-                    (Provisioning | Active, LeaseEvent::EndRequested { .. }) => Some(Ending),
+                    (Provisioning | Active, LeaseEvent::EndRequested { .. })
+                    | (Ending, LeaseEvent::EndAttemptFailed { .. }) => Some(Ending),
                     (Ending | Expired | Revoked | Released | Failed, LeaseEvent::EndRequested { .. }) => {
                         Some(before)
                     }
-                    (Ending, LeaseEvent::EndAttemptFailed { .. }) => Some(Ending),
                     (Ending, LeaseEvent::Ended { .. }) => match &state {
                         LeaseState::Ending { cause: EndCause::Expired, .. } => Some(Expired),
                         LeaseState::Ending { cause: EndCause::Released, .. } => Some(Released),

@@ -1,1 +1,106 @@
-//! (room)
+//! The use cases, one file each: issue, renew, end, and what callers may look at.
+//!
+//! Each asks `policy` first, makes intent durable in the store before a target is touched, and audits what it did or
+//! refused. The issuer sees targets and the store as traits, never a driver. It marks leases as ending; removing accounts
+//! is the reaper's work.
+
+mod catalogue;
+mod end;
+mod error;
+mod issue;
+mod look;
+mod renew;
+mod tokens;
+
+use std::sync::Arc;
+
+pub use catalogue::{Catalogue, CatalogueHandle};
+pub use error::{Refusal, RefusalKind};
+pub use issue::{IssueRequest, Issued};
+use jiff::Timestamp;
+pub use look::{AuditPage, RoleCheck, TargetStatus};
+pub use tokens::{MintedToken, NewToken};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    audit::Draft, clock::Clock, domain::TargetName, identity::Caller, policy, random::Random, store::Store,
+    target::HealthBoard,
+};
+
+/// Told when something on a target becomes due.
+pub trait DueNotice: Send + Sync {
+    /// Something on `target` is due at `at`, durably so. Whoever is told reads what it is from the store.
+    fn due(&self, target: &TargetName, at: Timestamp);
+}
+
+/// What the use cases need.
+pub struct Issuer {
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    store: Arc<dyn Store>,
+    catalogue: Arc<CatalogueHandle>,
+    health: Arc<HealthBoard>,
+    reaper: Arc<dyn DueNotice>,
+    tasks: TaskTracker,
+}
+
+/// What an [`Issuer`] is made of.
+pub struct IssuerParts {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+    /// Where leases live.
+    pub store: Arc<dyn Store>,
+    /// Roles and targets as configured now.
+    pub catalogue: Arc<CatalogueHandle>,
+    /// How targets fare.
+    pub health: Arc<HealthBoard>,
+    /// Whom to tell when a lease is due.
+    pub reaper: Arc<dyn DueNotice>,
+}
+
+impl Issuer {
+    /// An issuer made of its parts.
+    pub fn new(parts: IssuerParts) -> Self {
+        let IssuerParts { clock, random, store, catalogue, health, reaper } = parts;
+        Self { clock, random, store, catalogue, health, reaper, tasks: TaskTracker::new() }
+    }
+
+    /// Stops accepting new leases and returns when those under way are issued or undone.
+    pub async fn drain(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Asks policy; a denial is audited before it is told.
+    async fn authorise(
+        &self,
+        caller: &Caller,
+        action: policy::Action<'_>,
+        what: &'static str,
+        resource: String,
+    ) -> Result<String, Refusal> {
+        match policy::decide(&caller.principal, &action) {
+            policy::Decision::Allow { by } => Ok(by),
+            policy::Decision::Deny { reason } => {
+                Err(self.refuse(caller, what, resource, Refusal::denied(reason)).await)
+            }
+        }
+    }
+
+    /// Audits a refusal. When even that fails, the caller is told that instead.
+    async fn refuse(
+        &self,
+        caller: &Caller,
+        what: &'static str,
+        resource: impl Into<String>,
+        refusal: Refusal,
+    ) -> Refusal {
+        let draft = Draft::new(self.clock.now(), caller.actor(), what, resource).refused(refusal.to_string());
+        match self.store.record(draft).await {
+            Ok(()) => refusal,
+            Err(error) => error.into(),
+        }
+    }
+}

@@ -1,1 +1,188 @@
-//! (room)
+//! Who may do what: facts in, decision out.
+//!
+//! Pure: no I/O, no clock, no store. Everything the rest of Mayfly does on somebody's behalf asks [`decide`] first, and a
+//! question that matches no rule is denied. What decides today is the list on each role and the built-in group of
+//! administrators; richer rules and reviews take their place behind the same function.
+
+use crate::domain::{ADMINISTRATORS, Principal, PrincipalName, Role, Ttl};
+
+/// What a principal wants to do.
+#[derive(Debug, Clone, Copy)]
+pub enum Action<'a> {
+    /// Obtain a lease under a role.
+    Issue {
+        /// The role.
+        role: &'a Role,
+        /// For how long.
+        ttl: Ttl,
+    },
+    /// See a lease.
+    View {
+        /// Whose lease.
+        owner: &'a PrincipalName,
+    },
+    /// Renew a lease.
+    Renew {
+        /// Whose lease.
+        owner: &'a PrincipalName,
+    },
+    /// End a lease as its holder.
+    Release {
+        /// Whose lease.
+        owner: &'a PrincipalName,
+    },
+    /// End leases by authority.
+    Revoke,
+    /// Read the audit log.
+    ViewAudit,
+    /// See and examine targets, manage tokens.
+    Administer,
+}
+
+/// The answer, with the rule that gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow {
+        /// The rule, fit for the audit log and the caller.
+        by: String,
+    },
+    /// No.
+    Deny {
+        /// Why, fit for the caller.
+        reason: String,
+    },
+}
+
+/// Decides one question.
+pub fn decide(principal: &Principal, action: &Action<'_>) -> Decision {
+    match action {
+        Action::Issue { role, .. } => issue(principal, role),
+        Action::View { owner } => owner_or_administrator(principal, owner, "see this lease"),
+        Action::Renew { owner } => owner_only(principal, owner, "renew a lease"),
+        Action::Release { owner } => owner_only(principal, owner, "release a lease"),
+        Action::Revoke => administrator(principal, "revoke leases"),
+        Action::ViewAudit => administrator(principal, "read the audit log"),
+        Action::Administer => administrator(principal, "administer Mayfly"),
+    }
+}
+
+/// Whether a principal may administer Mayfly.
+pub fn is_administrator(principal: &Principal) -> bool {
+    principal.belongs_to(ADMINISTRATORS)
+}
+
+fn issue(principal: &Principal, role: &Role) -> Decision {
+    match role.allows(principal) {
+        Some(subject) => Decision::Allow { by: format!("roles/{}: allow {subject}", role.name) },
+        None => Decision::Deny {
+            reason: format!("the role {} does not allow {} {}", role.name, principal.kind, principal.name),
+        },
+    }
+}
+
+fn owner_only(principal: &Principal, owner: &PrincipalName, what: &str) -> Decision {
+    if principal.name == *owner {
+        Decision::Allow { by: "holder of the lease".to_owned() }
+    } else {
+        Decision::Deny { reason: format!("only its holder may {what}") }
+    }
+}
+
+fn owner_or_administrator(principal: &Principal, owner: &PrincipalName, what: &str) -> Decision {
+    match owner_only(principal, owner, what) {
+        Decision::Deny { .. } => administrator(principal, what),
+        allow @ Decision::Allow { .. } => allow,
+    }
+}
+
+fn administrator(principal: &Principal, what: &str) -> Decision {
+    if is_administrator(principal) {
+        Decision::Allow { by: format!("group:{ADMINISTRATORS}") }
+    } else {
+        Decision::Deny { reason: format!("only members of the group {ADMINISTRATORS} may {what}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+    use crate::domain::{LeaseLimits, OwnedObjects, PrincipalKind, Statements, TtlBounds};
+
+    fn principal(name: &str, groups: &[&str]) -> Principal {
+        Principal {
+            name: name.parse().unwrap(),
+            kind: PrincipalKind::Human,
+            groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        }
+    }
+
+    fn role(allow: &[&str]) -> Role {
+        let minute = Ttl::new(Duration::from_secs(60)).unwrap();
+        Role {
+            name: "orders-read".parse().unwrap(),
+            target: "orders".parse().unwrap(),
+            description: String::new(),
+            member_of: Vec::new(),
+            ttl: TtlBounds::new(minute, minute).unwrap(),
+            database: None,
+            connection_limit: None,
+            hosts: Vec::new(),
+            settings: BTreeMap::new(),
+            owned_objects: OwnedObjects::Drop,
+            scram_iterations: 4096,
+            limits: LeaseLimits { per_principal: 1, total: 1 },
+            statements: Statements::default(),
+            allow: allow.iter().map(|subject| subject.parse().unwrap()).collect(),
+        }
+    }
+
+    fn may_issue(principal: &Principal, allow: &[&str]) -> Decision {
+        let role = role(allow);
+        decide(principal, &Action::Issue { role: &role, ttl: role.ttl.default() })
+    }
+
+    #[test]
+    fn a_role_that_lists_nobody_is_for_nobody_not_even_administrators() {
+        let admin = principal("root", &[ADMINISTRATORS]);
+        assert_eq!(
+            may_issue(&admin, &[]),
+            Decision::Deny { reason: "the role orders-read does not allow human root".into() }
+        );
+    }
+
+    #[test]
+    fn a_role_allows_whom_it_lists_and_says_by_which_entry() {
+        let alice = principal("alice", &["payments"]);
+        assert_eq!(
+            may_issue(&alice, &["principal:bob", "group:payments"]),
+            Decision::Allow { by: "roles/orders-read: allow group:payments".into() }
+        );
+    }
+
+    #[test]
+    fn leases_belong_to_their_holder() {
+        let (alice, bob, admin) =
+            (principal("alice", &[]), principal("bob", &[]), principal("root", &[ADMINISTRATORS]));
+        let allowed =
+            |who: &Principal, action: Action<'_>| matches!(decide(who, &action), Decision::Allow { .. });
+        for (who, view, renew, release) in
+            [(&alice, true, true, true), (&bob, false, false, false), (&admin, true, false, false)]
+        {
+            assert_eq!(allowed(who, Action::View { owner: &alice.name }), view, "{}", who.name);
+            assert_eq!(allowed(who, Action::Renew { owner: &alice.name }), renew, "{}", who.name);
+            assert_eq!(allowed(who, Action::Release { owner: &alice.name }), release, "{}", who.name);
+        }
+    }
+
+    #[test]
+    fn authority_is_for_administrators() {
+        let (alice, admin) = (principal("alice", &[]), principal("root", &[ADMINISTRATORS]));
+        for action in [Action::Revoke, Action::ViewAudit, Action::Administer] {
+            assert!(matches!(decide(&admin, &action), Decision::Allow { .. }), "{action:?}");
+            assert!(matches!(decide(&alice, &action), Decision::Deny { .. }), "{action:?}");
+        }
+    }
+}

@@ -1,1 +1,21 @@
-//! (room)
+//! Throwaway database servers for `mayfly dev`, tests and benchmarks: found, started on a free loopback port in a
+//! directory of their own, and gone without a trace however the process that started them ends.
+//!
+//! Nothing that serves real targets may depend on this room, and nothing here touches a server it did not start.
+
+mod binaries;
+mod guard;
+mod identity;
+mod layout;
+mod mysql;
+mod port;
+mod postgres;
+mod sample;
+mod server;
+mod sql;
+mod statements;
+
+pub use binaries::{Binaries, BinariesNotFound, Locations, ServerVersion};
+pub use layout::ServerTls;
+pub use sample::{Sample, SampleError, SampleNames, sample_statements};
+pub use server::{Administrator, Durability, SandboxError, Server, ServerSpec};

@@ -2,10 +2,11 @@
 //!
 //! One trait, [`Target`]; one folder an engine. A target knows SQL, connections and verifiers; it knows nothing of
 //! leases' states, of the store or of who may ask. Every step is idempotent: done twice it has the effect of once, and
-//! "already gone" is success. A new engine is one folder here and one line in `connect`.
+//! "already gone" is success. A new engine is one folder here and one line in [`connect`].
 
 mod error;
 mod finding;
+mod health;
 pub mod mysql;
 mod password;
 pub mod postgres;
@@ -18,11 +19,12 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use error::{TargetError, TargetErrorKind};
 pub use finding::{Finding, Severity};
+pub use health::{Health, HealthBoard};
 pub use password::{PASSWORD_LENGTH, generate_password};
 pub use settings::{AuthPlugin, PoolSettings, TargetSettings, TlsMode, TlsSettings};
 
 use crate::domain::{
-    Account, EndPlan, Engine, LeaseId, ObjectCounts, Password, PrincipalRef, Role, TargetName,
+    Account, EndPlan, Engine, Lease, LeaseId, ObjectCounts, Password, PrincipalRef, Role, TargetName,
 };
 
 /// A fresh password and what the target will know of it. Made ahead of the account, off the async threads.
@@ -84,6 +86,19 @@ pub struct LeasedAccount<'a> {
     pub principal: &'a PrincipalRef,
     /// How it ends (and renews): the role's rules as they were at issue.
     pub plan: &'a EndPlan,
+}
+
+impl<'a> LeasedAccount<'a> {
+    /// The account of a lease.
+    pub fn of(lease: &'a Lease) -> Self {
+        Self {
+            account: &lease.account,
+            lease: lease.id,
+            role: lease.role.as_str(),
+            principal: &lease.principal,
+            plan: &lease.end_plan,
+        }
+    }
 }
 
 /// What a target sees of an account right after disabling it: enough to skip the steps that have nothing to do.
@@ -149,17 +164,29 @@ pub struct Examination {
 /// Every method fails with a [`TargetError`] whose kind says whether trying again can help.
 #[async_trait]
 pub trait Target: Send + Sync {
+    /// How it was configured.
+    fn settings(&self) -> &TargetSettings;
+
     /// Its name.
-    fn name(&self) -> &TargetName;
+    fn name(&self) -> &TargetName {
+        &self.settings().name
+    }
 
     /// The engine it was configured as.
-    fn engine(&self) -> Engine;
+    fn engine(&self) -> Engine {
+        self.settings().engine
+    }
 
     /// Where clients connect, in order of preference: host and port.
-    fn client_addresses(&self) -> Vec<(String, u16)>;
+    fn client_addresses(&self) -> Vec<(String, u16)> {
+        let settings = self.settings();
+        if settings.client_hosts.is_empty() { settings.hosts.clone() } else { settings.client_hosts.clone() }
+    }
 
     /// The database clients are pointed at when the role names none.
-    fn client_database(&self) -> Option<String>;
+    fn client_database(&self) -> Option<String> {
+        self.settings().database.clone()
+    }
 
     /// Draws a password and computes its verifier, off the async threads.
     async fn prepare(&self, role: &Role) -> Result<Secret, TargetError>;
@@ -198,6 +225,17 @@ pub trait Target: Send + Sync {
     /// Examines everything the given roles will need, without changing anything: version, privileges, clock, group roles, and
     /// that the role objects are reassigned to exists, cannot log in and has no privilege beyond owning.
     async fn examine(&self, roles: &[&Role]) -> Examination;
+}
+
+/// A target by its settings. Connects nowhere: a server that is down now can be up when it is needed.
+///
+/// # Errors
+/// When a file of its TLS settings cannot be used.
+pub fn connect(settings: TargetSettings, surroundings: Surroundings) -> Result<Arc<dyn Target>, TargetError> {
+    match settings.engine {
+        Engine::Postgres => Ok(Arc::new(postgres::Postgres::new(settings, surroundings)?)),
+        Engine::Mysql | Engine::Mariadb => Ok(Arc::new(mysql::Mysql::new(settings, surroundings)?)),
+    }
 }
 
 /// Everything a target needs of its surroundings.

@@ -1,1 +1,123 @@
-//! The embedded store: one SQLite file.
+//! The embedded store: one SQLite file, held by one process.
+//!
+//! One thread writes and commits in groups ([`writer`]); a few read-only connections answer questions ([`readers`]).
+//! The file is in WAL mode with `synchronous = FULL`: a reply leaves only after the disk has the change. What a row looks
+//! like is known here and nowhere else; what a lease may become is not known here at all.
+
+mod audit;
+mod failure;
+mod file;
+mod lease;
+mod lease_query;
+mod lease_row;
+mod offline;
+mod readers;
+mod row;
+mod token;
+mod writer;
+
+pub use offline::verify_audit;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use tokio::sync::{broadcast, watch};
+
+use self::{
+    failure::{read_failed, write_failed},
+    readers::Readers,
+    writer::{Announcements, Ledger, Writer},
+};
+use crate::{
+    audit::Draft,
+    store::{Store, StoreError},
+};
+
+/// Limits of a [`SqliteStore`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SqliteOptions {
+    /// Writes that may wait; beyond that callers are told that it is busy.
+    pub queue: usize,
+    /// Writes in one transaction.
+    pub batch: usize,
+    /// Connections that read.
+    pub readers: u32,
+    /// Changes a receiver of `changes()` may be behind before it must read again.
+    pub changes: usize,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { queue: 4096, batch: 256, readers: 4, changes: 4096 }
+    }
+}
+
+/// The embedded store. Dropping it lets the writes under way finish in the background; `close` waits for them.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    announcements: Announcements,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens the store at `path`, making the file (mode 0600) when there is none. Its directory must exist. Blocks for
+    /// as long as the disk takes.
+    ///
+    /// # Errors
+    /// Kind [`Held`] when another process has it, [`Corrupt`] when the file is damaged, another program's or written by a
+    /// newer version, [`NotWritable`] when it cannot be written.
+    ///
+    /// [`Held`]: crate::store::StoreErrorKind::Held
+    /// [`Corrupt`]: crate::store::StoreErrorKind::Corrupt
+    /// [`NotWritable`]: crate::store::StoreErrorKind::NotWritable
+    pub fn open(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
+        let hold = file::hold(path)?;
+        let connection = file::open_writer(path)?;
+        let head = audit::read_head(&connection).map_err(read_failed)?;
+        let announcements = Announcements {
+            leases: broadcast::Sender::new(options.changes.max(1)),
+            appended: watch::Sender::new(head.seq),
+        };
+        let bounds = (options.queue.max(1), options.batch.max(1));
+        let writer = Writer::start(connection, hold, head, announcements.clone(), bounds)?;
+        let readers = Readers::new(path.to_owned(), options.readers.max(1));
+        Ok(Self { writer, readers, announcements })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn record(&self, draft: Draft) -> Result<(), StoreError> {
+        self.writer.run(move |ledger| ledger.append(draft)).await
+    }
+
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        self.writer.run(|ledger| probe(ledger).map_err(write_failed)).await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        if let Some(thread) = self.writer.shut() {
+            let ended = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
+            if !ended.unwrap_or(false) {
+                tracing::error!("the store's writer did not end well");
+            }
+        }
+    }
+}
+
+/// Writes more than a page and removes it again, which takes room in the file and on the disk as any change does.
+fn probe(ledger: &mut Ledger<'_>) -> rusqlite::Result<()> {
+    ledger.connection.prepare_cached("INSERT INTO probe (room) VALUES (zeroblob(8192))")?.execute([])?;
+    ledger.connection.prepare_cached("DELETE FROM probe")?.execute([])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+# Mayfly's workbench. `make` alone says what there is.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.SHELLFLAGS := -euc
+MAKEFLAGS += --no-print-directory
+
+# Words after `--` for the tests, such as `make test FILTER=reaper`.
+FILTER ?=
+
+.PHONY: help demo test matrix lint deps bench bench-quick docs build clean-cache
+
+help: ## Says what there is.
+	@printf 'Mayfly: database credentials that live for minutes.\n\n'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-20s %s\n", $$1, $$2 }'
+	@printf '\nOn Debian and Ubuntu a Rust toolchain is all that must be there; what else is missing is installed (as root, or by\n'
+	@printf 'sudo). Elsewhere each target says what to install. Servers and tools are kept in $$MAYFLY_CACHE.\n'
+
+demo: ## Shows the whole story on real PostgreSQL and MariaDB: issue, log in, expire, be refused, revoke, audit.
+	@scripts/prerequisites.sh build
+	@scripts/servers.sh postgres mariadb
+	@cargo run --locked --quiet -- demo
+
+# The integration tests come last, so that the last line says how they went.
+test: ## Runs all tests, against real PostgreSQL, MariaDB and MySQL servers. FILTER=words limits them.
+	@scripts/prerequisites.sh build
+	@scripts/servers.sh postgres mariadb mysql
+	@cargo test --locked --doc -- $(FILTER)
+	@cargo test --locked --lib --bins --tests -- $(FILTER)
+
+matrix: ## Runs the integration tests on PostgreSQL 15, 16, 17, 18, MariaDB 10.11 and MySQL 9: one line a version.
+	@scripts/prerequisites.sh build
+	@scripts/matrix.sh $(FILTER)
+
+lint: ## Checks formatting, the compiler's and clippy's advice, and the gRPC contract.
+	@scripts/prerequisites.sh build tools
+	@cargo fmt --check
+	@cargo clippy --locked --all-targets --quiet -- -D warnings
+	@buf=$$(scripts/tools.sh buf); "$$buf" lint
+
+deps: ## Checks licences, sources and banned crates of every dependency.
+	@scripts/prerequisites.sh build tools
+	@deny=$$(scripts/tools.sh cargo-deny); "$$deny" --log-level error --locked check --hide-inclusion-graph bans licenses sources
+
+bench: ## Measures issuing against the raw database, in one run: target/bench/report.json.
+	@scripts/prerequisites.sh build
+	@scripts/servers.sh postgres mariadb
+	@cargo bench --locked --bench issuing
+
+bench-quick: ## The same for a minute, to see whether a change did harm.
+	@scripts/prerequisites.sh build
+	@scripts/servers.sh postgres mariadb
+	@cargo bench --locked --bench issuing -- --quick
+
+docs: ## Builds the source's documentation; warnings are errors.
+	@scripts/prerequisites.sh build
+	@RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
+	@printf 'docs: target/doc/mayfly/index.html\n'
+
+build: ## Builds the optimised program (minutes): target/release/mayfly.
+	@scripts/prerequisites.sh build
+	@cargo build --locked --release
+	@printf 'build: target/release/mayfly\n'
+
+clean-cache: ## Removes the servers and tools kept outside the repository.
+	@scripts/clean-cache.sh

@@ -1,0 +1,195 @@
+//! What a reload would change, and what of it only a restart can.
+
+use std::{collections::BTreeSet, fmt};
+
+use super::{Config, ServerSettings};
+use crate::{
+    domain::{Role, RoleName, TargetName},
+    target::TargetSettings,
+};
+
+/// One thing that differs between two configurations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What it belongs to.
+    pub part: Part,
+    /// The dotted key.
+    pub key: String,
+    /// What happened to it; never shows a value that could be secret.
+    pub what: String,
+    /// It takes effect only when Mayfly is started again, so that a reload with it is refused as a whole.
+    pub needs_restart: bool,
+}
+
+/// What a change belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// `[server]`.
+    Server,
+    /// `[store]`.
+    Store,
+    /// `[audit]`.
+    Audit,
+    /// `[bootstrap]`.
+    Bootstrap,
+    /// `[log]`.
+    Log,
+    /// A target: its connections must be made anew, unless it was removed.
+    Target(TargetName),
+    /// A role.
+    Role(RoleName),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key, self.what)?;
+        if self.needs_restart { f.write_str(" (needs a restart)") } else { Ok(()) }
+    }
+}
+
+/// Collects what differs below one part.
+struct Comparison<'c> {
+    changes: &'c mut Vec<Change>,
+    part: Part,
+    prefix: String,
+}
+
+impl Comparison<'_> {
+    fn note(&mut self, word: &str, what: impl Into<String>, needs_restart: bool) {
+        let key = if word.is_empty() { self.prefix.clone() } else { format!("{}.{word}", self.prefix) };
+        self.changes.push(Change { part: self.part.clone(), key, what: what.into(), needs_restart });
+    }
+
+    fn live<T: PartialEq>(&mut self, word: &str, old: &T, new: &T) {
+        if old != new {
+            self.note(word, "changes", false);
+        }
+    }
+
+    fn restart<T: PartialEq>(&mut self, word: &str, old: &T, new: &T) {
+        if old != new {
+            self.note(word, "changes", true);
+        }
+    }
+
+    /// Likewise, and says from what to what.
+    fn restart_shown<T: PartialEq + fmt::Display>(&mut self, word: &str, old: &T, new: &T) {
+        if old != new {
+            self.note(word, format!("changes from {old} to {new}"), true);
+        }
+    }
+}
+
+impl Config {
+    /// What would change by taking over `new`. The contents of files it names (certificates) are not compared, those of
+    /// password files are.
+    pub fn difference(&self, new: &Config) -> Vec<Change> {
+        let mut changes = Vec::new();
+        server(&mut changes, &self.server, &new.server);
+        let mut part = |part, prefix: &str, compare: &dyn Fn(&mut Comparison<'_>)| {
+            compare(&mut Comparison { changes: &mut changes, part, prefix: prefix.to_owned() });
+        };
+        part(Part::Store, "store", &|c| {
+            c.restart_shown(
+                "path",
+                &self.store.path.display().to_string(),
+                &new.store.path.display().to_string(),
+            );
+        });
+        part(Part::Audit, "audit", &|c| c.restart("file", &self.audit.file, &new.audit.file));
+        part(Part::Bootstrap, "bootstrap", &|c| {
+            c.live(
+                "administrator_token_file",
+                &self.bootstrap.administrator_token_file,
+                &new.bootstrap.administrator_token_file,
+            );
+        });
+        part(Part::Log, "log", &|c| {
+            c.restart("level", &self.log.level, &new.log.level);
+            c.restart("format", &self.log.format, &new.log.format);
+        });
+        self.targets_difference(new, &mut changes);
+        self.roles_difference(new, &mut changes);
+        changes
+    }
+
+    fn targets_difference(&self, new: &Config, changes: &mut Vec<Change>) {
+        for name in self.targets.keys().chain(new.targets.keys()).collect::<BTreeSet<_>>() {
+            let part = Part::Target(name.clone());
+            let mut comparison = Comparison { changes, part, prefix: format!("targets.{name}") };
+            match (self.targets.get(name), new.targets.get(name)) {
+                (Some(old), Some(new)) => target(&mut comparison, old, new),
+                (Some(_), None) => comparison.note("", "is removed", false),
+                (None, _) => comparison.note("", "is added", false),
+            }
+        }
+    }
+
+    fn roles_difference(&self, new: &Config, changes: &mut Vec<Change>) {
+        for name in self.roles.keys().chain(new.roles.keys()).collect::<BTreeSet<_>>() {
+            let part = Part::Role(name.clone());
+            let mut comparison = Comparison { changes, part, prefix: format!("roles.{name}") };
+            match (self.roles.get(name), new.roles.get(name)) {
+                (Some(old), Some(new)) => role(&mut comparison, old, new),
+                (Some(_), None) => comparison.note("", "is removed", false),
+                (None, _) => comparison.note("", "is added", false),
+            }
+        }
+    }
+}
+
+fn server(changes: &mut Vec<Change>, old: &ServerSettings, new: &ServerSettings) {
+    let mut c = Comparison { changes, part: Part::Server, prefix: "server".to_owned() };
+    c.restart_shown("listen", &old.listen, &new.listen);
+    c.restart_shown("max_message_bytes", &old.max_message_bytes, &new.max_message_bytes);
+    c.restart_shown("max_concurrent_calls", &old.max_concurrent_calls, &new.max_concurrent_calls);
+    c.restart_shown(
+        "calls_per_second_per_principal",
+        &old.calls_per_second_per_principal,
+        &new.calls_per_second_per_principal,
+    );
+    c.restart_shown("call_burst_per_principal", &old.call_burst_per_principal, &new.call_burst_per_principal);
+    c.restart("shutdown_grace", &old.shutdown_grace, &new.shutdown_grace);
+    // What the files hold may change at any time; which files they are may not.
+    c.restart("tls", &old.tls, &new.tls);
+}
+
+fn target(c: &mut Comparison<'_>, old: &TargetSettings, new: &TargetSettings) {
+    // Leases on the old engine could not be ended on the new one.
+    c.restart_shown("engine", &old.engine, &new.engine);
+    c.live("hosts", &old.hosts, &new.hosts);
+    c.live("client_hosts", &old.client_hosts, &new.client_hosts);
+    c.live("database", &old.database, &new.database);
+    c.live("user", &old.user, &new.user);
+    let exposed = |settings: &TargetSettings| {
+        settings.password.as_ref().map(|p| zeroize::Zeroizing::new(p.expose().to_owned()))
+    };
+    c.live("password", &exposed(old), &exposed(new));
+    c.live("auth_plugin", &old.auth_plugin, &new.auth_plugin);
+    c.live("tls.mode", &old.tls.mode, &new.tls.mode);
+    c.live("tls.ca_file", &old.tls.ca_file, &new.tls.ca_file);
+    c.live("tls.certificate_file", &old.tls.client_certificate, &new.tls.client_certificate);
+    c.live("pool.issuing", &old.pool.issuing, &new.pool.issuing);
+    c.live("pool.ending", &old.pool.ending, &new.pool.ending);
+    c.live("pool.wait", &old.pool.wait, &new.pool.wait);
+    c.live("pool.connect", &old.pool.connect, &new.pool.connect);
+    c.live("pool.statement", &old.pool.statement, &new.pool.statement);
+}
+
+fn role(c: &mut Comparison<'_>, old: &Role, new: &Role) {
+    c.live("target", &old.target, &new.target);
+    c.live("description", &old.description, &new.description);
+    c.live("member_of", &old.member_of, &new.member_of);
+    c.live("default_ttl", &old.ttl.default(), &new.ttl.default());
+    c.live("max_ttl", &old.ttl.max(), &new.ttl.max());
+    c.live("database", &old.database, &new.database);
+    c.live("connection_limit", &old.connection_limit, &new.connection_limit);
+    c.live("hosts", &old.hosts, &new.hosts);
+    c.live("settings", &old.settings, &new.settings);
+    c.live("owned_objects", &old.owned_objects, &new.owned_objects);
+    c.live("scram_iterations", &old.scram_iterations, &new.scram_iterations);
+    c.live("leases_per_principal", &old.limits.per_principal, &new.limits.per_principal);
+    c.live("leases_total", &old.limits.total, &new.limits.total);
+    c.live("statements", &old.statements, &new.statements);
+    c.live("allow", &old.allow, &new.allow);
+}

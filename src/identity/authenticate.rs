@@ -1,0 +1,158 @@
+//! From what a caller presents to who it is.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::ApiToken;
+use crate::{
+    audit::{Actor, Draft},
+    clock::Clock,
+    domain::{Principal, TokenId},
+    store::{Store, StoreError, StoredToken},
+};
+
+/// An authenticated caller.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who it is.
+    pub principal: Principal,
+    /// The token it presented.
+    pub token: TokenId,
+    /// Where the call comes from.
+    pub address: Option<IpAddr>,
+}
+
+impl Caller {
+    /// The caller as the actor of an audit record.
+    pub fn actor(&self) -> Actor {
+        Actor::principal(&self.principal.reference(), self.address)
+    }
+}
+
+/// Why a caller was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// Nothing was presented.
+    #[error("no token: send \"authorization: Bearer mf_…\"")]
+    Missing,
+    /// What was presented is not a token.
+    #[error("{0}")]
+    Malformed(#[from] super::TokenFormatError),
+    /// The header it would be in cannot be used.
+    #[error("the authorization header {0}")]
+    Header(&'static str),
+    /// Nobody here made this token.
+    #[error("unknown token: it was not issued here")]
+    Unknown,
+    /// It is past its time.
+    #[error("the token has expired")]
+    Expired,
+    /// It was revoked.
+    #[error("the token was revoked")]
+    Revoked,
+    /// It may not be used from here.
+    #[error("the token may not be used from this address")]
+    Address,
+    /// The store cannot be asked, or cannot record the refusal.
+    #[error("sign-in is not possible right now")]
+    Store(#[from] StoreError),
+}
+
+/// A caller that was not accepted, not audited yet.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Why.
+    pub error: AuthenticationError,
+    /// The token it presented, when it is one made here.
+    pub token: Option<TokenId>,
+}
+
+impl From<AuthenticationError> for Rejected {
+    fn from(error: AuthenticationError) -> Self {
+        Self { error, token: None }
+    }
+}
+
+/// Authenticates callers.
+pub struct Authenticator {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Authenticator {
+    /// An authenticator that asks a store.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// Authenticates a caller by the bearer token it presents. A refusal is audited.
+    ///
+    /// # Errors
+    /// [`AuthenticationError`]; its text is fit for the caller.
+    pub async fn authenticate(
+        &self,
+        presented: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<Caller, AuthenticationError> {
+        match self.recognise(presented, address).await {
+            Ok(caller) => Ok(caller),
+            Err(rejected) => Err(self.record(rejected, address).await),
+        }
+    }
+
+    /// Audits a rejection. When even that fails, that is the error.
+    pub async fn record(&self, rejected: Rejected, address: Option<IpAddr>) -> AuthenticationError {
+        let Rejected { error, token } = rejected;
+        if matches!(error, AuthenticationError::Store(_)) {
+            return error;
+        }
+        let resource = token.map_or_else(|| "tokens/-".to_owned(), |id| format!("tokens/{id}"));
+        let actor = Actor::Unauthenticated { address };
+        let draft =
+            Draft::new(self.clock.now(), actor, "caller.authenticated", resource).refused(error.to_string());
+        match self.store.record(draft).await {
+            Ok(()) => error,
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Authenticates without auditing a refusal: for a face that bounds how many refusals it has audited, and for looking
+    /// again at a caller whose call lasts.
+    ///
+    /// # Errors
+    /// [`Rejected`]; to be handed to [`Authenticator::record`].
+    pub async fn recognise(
+        &self,
+        presented: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<Caller, Rejected> {
+        match self.stored(presented, address).await {
+            Ok(token) => Ok(Caller { principal: token.principal, token: token.id, address }),
+            Err((error, token)) => Err(Rejected { error, token }),
+        }
+    }
+
+    async fn stored(
+        &self,
+        presented: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<StoredToken, (AuthenticationError, Option<TokenId>)> {
+        let presented = presented.ok_or((AuthenticationError::Missing, None))?;
+        let token: ApiToken =
+            presented.parse().map_err(|error| (AuthenticationError::Malformed(error), None))?;
+        let stored = self.store.token_by_hash(&token.hash()).await.map_err(|error| (error.into(), None))?;
+        let stored = stored.ok_or((AuthenticationError::Unknown, None))?;
+        let refuse = |error| Err((error, Some(stored.id)));
+        if stored.revoked_at.is_some() {
+            return refuse(AuthenticationError::Revoked);
+        }
+        if stored.expires_at.is_some_and(|expiry| expiry <= self.clock.now()) {
+            return refuse(AuthenticationError::Expired);
+        }
+        // A listener behind a path without addresses gives none; a token tied to networks then fits nowhere.
+        let inside = |address: IpAddr| stored.cidrs.iter().any(|cidr| cidr.contains(&address.to_canonical()));
+        if !stored.cidrs.is_empty() && !address.is_some_and(inside) {
+            return refuse(AuthenticationError::Address);
+        }
+        Ok(stored)
+    }
+}

@@ -1,0 +1,186 @@
+//! Why a use case refused, in words and kinds fit for callers.
+
+use std::{error::Error, time::Duration};
+
+use crate::{
+    domain::TtlError,
+    store::{ApplyError, BeginError, StoreError, StoreErrorKind},
+    target::{TargetError, TargetErrorKind},
+};
+
+/// Sorts a [`Refusal`]; also the metric label and the `reason` callers can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusalKind {
+    /// What was named does not exist, or not for this caller.
+    NotFound,
+    /// Policy says no.
+    Denied,
+    /// A field of the request is wrong; the field is named.
+    Invalid(&'static str),
+    /// As many leases as allowed are live.
+    LimitReached,
+    /// The idempotency key was used for other terms.
+    KeyReused,
+    /// The first call with this idempotency key is still under way.
+    InProgress,
+    /// The lease has ended or is ending.
+    Ended,
+    /// The target cannot be used right now.
+    TargetUnavailable,
+    /// The target does not let Mayfly do it; an administrator must mend that.
+    TargetRefused,
+    /// The store cannot be used right now.
+    StoreUnavailable,
+    /// Mayfly is shutting down.
+    ShuttingDown,
+    /// A fault of Mayfly's own.
+    Internal,
+}
+
+impl RefusalKind {
+    /// Upper case, as in `google.rpc.ErrorInfo.reason`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            RefusalKind::NotFound => "NOT_FOUND",
+            RefusalKind::Denied => "DENIED",
+            RefusalKind::Invalid(_) => "INVALID",
+            RefusalKind::LimitReached => "LEASE_LIMIT_REACHED",
+            RefusalKind::KeyReused => "IDEMPOTENCY_KEY_REUSED",
+            RefusalKind::InProgress => "IN_PROGRESS",
+            RefusalKind::Ended => "LEASE_ENDED",
+            RefusalKind::TargetUnavailable => "TARGET_UNAVAILABLE",
+            RefusalKind::TargetRefused => "TARGET_REFUSED",
+            RefusalKind::StoreUnavailable => "STORE_UNAVAILABLE",
+            RefusalKind::ShuttingDown => "SHUTTING_DOWN",
+            RefusalKind::Internal => "INTERNAL",
+        }
+    }
+}
+
+/// A use case refused or failed. `Display` is fit for the caller; the source chain is for logs only.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What the caller can do about it.
+    pub kind: RefusalKind,
+    /// What happened, in words for the caller.
+    pub message: String,
+    /// The statement an administrator can run to mend it.
+    pub remedy: Option<String>,
+    /// When trying again makes sense.
+    pub retry_after: Option<Duration>,
+    /// The cause.
+    #[source]
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Refusal {
+    /// A refusal of a kind with a message.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), remedy: None, retry_after: None, source: None }
+    }
+
+    /// Policy says no.
+    pub fn denied(reason: impl Into<String>) -> Self {
+        Self::new(RefusalKind::Denied, reason)
+    }
+
+    /// A field is wrong.
+    pub fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+        Self::new(RefusalKind::Invalid(field), message)
+    }
+
+    /// Nothing of that name, or not for this caller.
+    pub fn not_found(what: impl Into<String>) -> Self {
+        Self::new(RefusalKind::NotFound, what)
+    }
+
+    /// Says when trying again makes sense.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let (message, wait) = match error.kind {
+            StoreErrorKind::Busy => ("Mayfly has more to write than it can right now", 1),
+            StoreErrorKind::Closed => return Refusal::shutting_down(),
+            _ => ("Mayfly cannot write its records right now, so nothing is issued or changed", 5),
+        };
+        Refusal::new(RefusalKind::StoreUnavailable, message)
+            .retry_after(Duration::from_secs(wait))
+            .caused_by(error)
+    }
+}
+
+impl From<BeginError> for Refusal {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Store(error) => error.into(),
+            BeginError::KeyReused(_) => Refusal::new(RefusalKind::KeyReused, error.to_string()),
+            BeginError::PrincipalLimit { .. } | BeginError::RoleLimit { .. } => {
+                Refusal::new(RefusalKind::LimitReached, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ApplyError> for Refusal {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Store(error) => error.into(),
+            ApplyError::Unknown(id) => Refusal::not_found(format!("there is no lease {id}")),
+            ApplyError::Illegal { error } => Refusal::new(RefusalKind::Ended, error.to_string()),
+        }
+    }
+}
+
+impl From<TtlError> for Refusal {
+    fn from(error: TtlError) -> Self {
+        Refusal::invalid("ttl", error.to_string())
+    }
+}
+
+impl From<TargetError> for Refusal {
+    fn from(error: TargetError) -> Self {
+        let unavailable = |message: &str, wait| {
+            Refusal::new(RefusalKind::TargetUnavailable, message).retry_after(Duration::from_secs(wait))
+        };
+        let refusal = match error.kind {
+            TargetErrorKind::Busy => unavailable("the target has no connection free for Mayfly right now", 1),
+            TargetErrorKind::TimedOut => unavailable("the target did not answer in time", 5),
+            TargetErrorKind::Unavailable => unavailable("the target cannot be reached right now", 5),
+            TargetErrorKind::Unauthenticated => {
+                unavailable("the target does not accept Mayfly's administration account", 30)
+            }
+            TargetErrorKind::Untrusted => unavailable("TLS towards the target could not be agreed on", 30),
+            TargetErrorKind::Missing => {
+                Refusal::new(RefusalKind::Ended, "the account no longer exists on the target")
+            }
+            TargetErrorKind::Denied | TargetErrorKind::Exists | TargetErrorKind::Refused => {
+                Refusal::new(RefusalKind::TargetRefused, error.message.clone())
+            }
+        };
+        Refusal { remedy: error.remedy.clone(), ..refusal }.caused_by(error)
+    }
+}
+
+impl Refusal {
+    /// Mayfly is shutting down.
+    pub fn shutting_down() -> Self {
+        Refusal::new(RefusalKind::ShuttingDown, "Mayfly is shutting down").retry_after(Duration::from_secs(2))
+    }
+
+    /// A fault of Mayfly's own; the words for the log are the message of the source.
+    pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Refusal::new(RefusalKind::Internal, "an internal fault; Mayfly's log says more").caused_by(source)
+    }
+}

@@ -1,0 +1,327 @@
+//! Issuing: intent, effect, record, reply, in this order.
+//!
+//! ```text
+//! policy ─▶ store: PROVISIONING ─▶ target: create ─▶ store: ACTIVE ─▶ reply
+//!             (durable, with its account name)         (durable)
+//! ```
+//! The work runs in a task of its own, so that a caller who gives up cannot stop it half-way: it is completed and, nobody
+//! being there to take the credential, ended again.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::oneshot;
+
+use super::{Issuer, Refusal, RefusalKind};
+use crate::{
+    audit::{Actor, Draft},
+    domain::{
+        Account, AccountName, EndCause, EndPlan, Engine, Lease, LeaseEvent, LeaseId, LeaseKind, LeaseState,
+        LeaseTerms, Password, Role, RoleName, Ttl,
+    },
+    identity::Caller,
+    policy,
+    store::{BeginError, Begun, NewLease},
+    target::{LeasedAccount, NewAccount, Secret, Target, TargetError, TlsMode},
+};
+
+/// Characters a purpose may have.
+const PURPOSE_LIMIT: usize = 1_000;
+
+/// Bytes an idempotency key may have.
+const KEY_LIMIT: usize = 128;
+
+/// What a caller asks for.
+#[derive(Debug, Clone)]
+pub struct IssueRequest {
+    /// Under which role.
+    pub role: RoleName,
+    /// For how long; `None`: the role's default.
+    pub ttl: Option<Ttl>,
+    /// What for.
+    pub purpose: String,
+    /// Chosen by the caller; a repeated request with the same key gets the same lease.
+    pub idempotency_key: Option<String>,
+}
+
+/// An issued credential.
+#[derive(Debug)]
+pub struct Issued {
+    /// Its lease, ACTIVE.
+    pub lease: Lease,
+    /// Its password, for the caller only.
+    pub password: Password,
+    /// The target's engine.
+    pub engine: Engine,
+    /// Where to connect.
+    pub addresses: Vec<(String, u16)>,
+    /// The database to connect to.
+    pub database: Option<String>,
+    /// How far to go with TLS.
+    pub tls_mode: TlsMode,
+}
+
+/// One issue under way: everything its task needs.
+struct Attempt {
+    role: Arc<Role>,
+    target: Arc<dyn Target>,
+    caller: Caller,
+    lease: Lease,
+}
+
+impl Issuer {
+    /// Issues a credential.
+    ///
+    /// # Errors
+    /// [`Refusal`]. Whatever was begun on the target by then is being removed.
+    pub async fn issue(self: &Arc<Self>, caller: &Caller, request: IssueRequest) -> Result<Issued, Refusal> {
+        let resource = || format!("roles/{}", request.role);
+        let attempt = match self.plan(caller, &request).await {
+            Ok(attempt) => attempt,
+            // Denials are audited where they are decided.
+            Err(refusal) if refusal.kind == RefusalKind::Denied => return Err(refusal),
+            Err(refusal) => return Err(self.refuse(caller, "lease.requested", resource(), refusal).await),
+        };
+        if self.tasks.is_closed() {
+            return Err(Refusal::shutting_down());
+        }
+        let (reply, replied) = oneshot::channel();
+        let issuer = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let outcome = issuer.provision(&attempt).await;
+            if let Err(Ok(undelivered)) = reply.send(outcome) {
+                let cause =
+                    EndCause::Failed { reason: "the caller gave up before the credential was ready".into() };
+                issuer.undo(&undelivered.lease, cause, issuer.clock.now()).await;
+            }
+        });
+        replied.await.unwrap_or_else(|_| Err(Refusal::internal("the issuing task ended without an outcome")))
+    }
+
+    /// Checks the request and works out the lease it would become. Touches nothing.
+    async fn plan(&self, caller: &Caller, request: &IssueRequest) -> Result<Attempt, Refusal> {
+        check_text(request)?;
+        let (role, target) = self
+            .catalogue
+            .current()
+            .role(&request.role)
+            .ok_or_else(|| Refusal::not_found(format!("there is no role {}", request.role)))?;
+        let ttl = role.ttl.choose(request.ttl)?;
+        let action = policy::Action::Issue { role: &role, ttl };
+        let allowed_by =
+            self.authorise(caller, action, "lease.requested", format!("roles/{}", role.name)).await?;
+        let now = self.clock.now();
+        let id = LeaseId::new(now, self.random.bits());
+        let longest = SignedDuration::try_from(target.settings().pool.longest_creation())
+            .unwrap_or(SignedDuration::from_secs(60));
+        let lease = Lease {
+            id,
+            kind: LeaseKind::Ephemeral,
+            role: role.name.clone(),
+            target: role.target.clone(),
+            principal: caller.principal.reference(),
+            account: Account {
+                name: AccountName::compose(target.engine(), &role.name, &caller.principal.name, id),
+                hosts: role.hosts.clone(),
+            },
+            terms: LeaseTerms {
+                ttl,
+                renewable_until: after(now, role.ttl.max())?,
+                purpose: request.purpose.clone(),
+                allowed_by,
+            },
+            end_plan: EndPlan::of(&role),
+            idempotency_key: request.idempotency_key.clone(),
+            created_at: now,
+            updated_at: now,
+            state: LeaseState::Provisioning {
+                deadline: now.saturating_add(longest).unwrap_or(Timestamp::MAX),
+            },
+        };
+        Ok(Attempt { role, target, caller: caller.clone(), lease })
+    }
+
+    /// Makes intent durable while the secret is being prepared, then provisions.
+    async fn provision(&self, attempt: &Attempt) -> Result<Issued, Refusal> {
+        let draft = attempt.draft(self.clock.now(), "lease.requested");
+        let new = NewLease { lease: attempt.lease.clone(), limits: attempt.role.limits };
+        let (begun, secret) =
+            tokio::join!(self.store.begin(new, draft), attempt.target.prepare(&attempt.role));
+        let lease = match begun {
+            Ok(Begun::Fresh(lease)) => lease,
+            Ok(Begun::Repeated(lease)) => return self.repeat(attempt, lease, secret?).await,
+            Err(error) => return Err(self.begin_refused(attempt, error).await),
+        };
+        let secret = match secret {
+            Ok(secret) => secret,
+            Err(error) => return Err(self.creation_failed(attempt, &lease, error).await),
+        };
+        let expires_at = after(lease.created_at, lease.terms.ttl)?;
+        let new = NewAccount {
+            account: &lease.account,
+            role: &attempt.role,
+            lease: lease.id,
+            principal: &lease.principal,
+            expires_at,
+        };
+        if let Err(error) = attempt.target.create(new, &secret).await {
+            return Err(self.creation_failed(attempt, &lease, error).await);
+        }
+        self.health.well(&lease.target);
+        let now = self.clock.now();
+        let draft = attempt.draft(now, "lease.issued").with("expires_at", expires_at.to_string());
+        match self.store.apply(lease.id, LeaseEvent::Activated { expires_at }, now, Some(draft)).await {
+            Ok(lease) => {
+                self.reaper.due(&lease.target, expires_at);
+                Ok(attempt.issued(lease, secret))
+            }
+            Err(error) => {
+                // The account exists and its credential is not delivered: end it now if the store lets us, else recovery
+                // does at the provisioning deadline.
+                let cause = EndCause::Failed { reason: "the lease could not be recorded as active".into() };
+                self.undo(&lease, cause, now).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// A repeated request: the same lease, with a fresh password, for the first reply may have been lost.
+    async fn repeat(&self, attempt: &Attempt, lease: Lease, secret: Secret) -> Result<Issued, Refusal> {
+        match lease.state {
+            LeaseState::Active { .. } => {}
+            LeaseState::Provisioning { .. } => {
+                let message = "the first request with this idempotency key is still under way";
+                let refusal = Refusal::new(RefusalKind::InProgress, message);
+                return Err(refusal.retry_after(std::time::Duration::from_secs(1)));
+            }
+            LeaseState::Ending { .. } | LeaseState::Ended { .. } => {
+                let message =
+                    "the lease issued under this idempotency key has ended; use a new key for a new lease";
+                return Err(Refusal::new(RefusalKind::Ended, message));
+            }
+        }
+        let account = LeasedAccount::of(&lease);
+        attempt.target.replace_secret(account, &secret).await?;
+        let draft = attempt.draft_for(&lease, self.clock.now(), "lease.reissued");
+        self.store.record(draft).await?;
+        Ok(attempt.issued(lease, secret))
+    }
+
+    async fn begin_refused(&self, attempt: &Attempt, error: BeginError) -> Refusal {
+        let audited = !matches!(error, BeginError::Store(_));
+        let refusal = Refusal::from(error);
+        if audited {
+            let resource = format!("roles/{}", attempt.role.name);
+            return self.refuse(&attempt.caller, "lease.requested", resource, refusal).await;
+        }
+        refusal
+    }
+
+    /// A creation that failed: nothing of it may stay. Where its outcome is unknown, the target may still be carrying it out,
+    /// so its removal is verified after the moment by which the target has given it up.
+    async fn creation_failed(&self, attempt: &Attempt, lease: &Lease, error: TargetError) -> Refusal {
+        tracing::warn!(
+            lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error, "creation failed"
+        );
+        if error.kind.concerns_whole_target() {
+            self.health.ill(&lease.target, error.to_string(), None);
+        }
+        let now = self.clock.now();
+        let not_before = match lease.state {
+            LeaseState::Provisioning { deadline } if error.outcome_unknown => deadline,
+            _ => now,
+        };
+        let cause = EndCause::Failed { reason: error.to_string() };
+        let never_sent = error.concerns_nothing_sent();
+        let refusal = Refusal::from(error);
+        self.undo(lease, cause, not_before).await;
+        if never_sent {
+            self.close_unprovisioned(attempt, lease).await;
+        }
+        refusal
+    }
+
+    /// Closes a lease of which nothing ever reached the target, so that it neither waits for a target that is down nor counts
+    /// against anybody's limit.
+    async fn close_unprovisioned(&self, attempt: &Attempt, lease: &Lease) {
+        let now = self.clock.now();
+        let report = crate::domain::EndReport { was_absent: true, ..Default::default() };
+        let draft = attempt.draft_for(lease, now, "lease.failed");
+        if let Err(error) =
+            self.store.apply(lease.id, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await
+        {
+            tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "left to the reaper");
+        }
+    }
+
+    /// Marks a lease as ending because it must not become, or stay, active.
+    async fn undo(&self, lease: &Lease, cause: EndCause, not_before: Timestamp) {
+        let now = self.clock.now();
+        let reason = match &cause {
+            EndCause::Failed { reason } => reason.clone(),
+            _ => String::new(),
+        };
+        let draft = Draft::new(now, Actor::System, "lease.ending", lease.resource_name())
+            .with("cause", "failed")
+            .with("reason", reason);
+        let event = LeaseEvent::EndRequested { at: now, cause, not_before };
+        if let Err(error) = self.store.apply(lease.id, event, now, Some(draft)).await {
+            tracing::error!(
+                lease = %lease.id, error = &error as &dyn std::error::Error,
+                "a lease that was not delivered could not be marked as ending; it ends at its provisioning deadline"
+            );
+        }
+        self.reaper.due(&lease.target, not_before);
+    }
+}
+
+impl Attempt {
+    fn draft(&self, at: Timestamp, action: &'static str) -> Draft {
+        self.draft_for(&self.lease, at, action)
+    }
+
+    fn draft_for(&self, lease: &Lease, at: Timestamp, action: &'static str) -> Draft {
+        Draft::new(at, self.caller.actor(), action, lease.resource_name())
+            .with("role", lease.role.as_str())
+            .with("target", lease.target.as_str())
+            .with("account", lease.account.name.as_str())
+            .with("ttl", lease.terms.ttl.to_string())
+            .with("purpose", lease.terms.purpose.as_str())
+            .with("allowed_by", lease.terms.allowed_by.as_str())
+            .with("token", self.caller.token.to_string())
+    }
+
+    fn issued(&self, lease: Lease, secret: Secret) -> Issued {
+        Issued {
+            lease,
+            password: secret.password,
+            engine: self.target.engine(),
+            addresses: self.target.client_addresses(),
+            database: self.role.database.clone().or_else(|| self.target.client_database()),
+            tls_mode: self.target.settings().tls.mode,
+        }
+    }
+}
+
+fn check_text(request: &IssueRequest) -> Result<(), Refusal> {
+    let purpose = &request.purpose;
+    if purpose.chars().count() > PURPOSE_LIMIT || purpose.chars().any(char::is_control) {
+        let message = format!("a purpose is at most {PURPOSE_LIMIT} characters on one line");
+        return Err(Refusal::invalid("purpose", message));
+    }
+    let sound = |key: &String| key.len() <= KEY_LIMIT && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if !request.idempotency_key.as_ref().is_none_or(sound) {
+        let message =
+            format!("an idempotency key is 1 to {KEY_LIMIT} printable ASCII characters without blanks");
+        return Err(Refusal::invalid("idempotency_key", message));
+    }
+    Ok(())
+}
+
+/// `ttl` after a moment.
+pub(super) fn after(moment: Timestamp, ttl: Ttl) -> Result<Timestamp, Refusal> {
+    SignedDuration::try_from(ttl.duration())
+        .ok()
+        .and_then(|ttl| moment.checked_add(ttl).ok())
+        .ok_or_else(|| Refusal::invalid("ttl", "the TTL reaches beyond the end of time"))
+}

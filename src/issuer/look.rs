@@ -1,0 +1,230 @@
+//! What callers may look at: leases, sessions, roles, targets, the audit log.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use super::{Issuer, Refusal};
+use crate::{
+    audit::Record,
+    domain::{Lease, LeaseId, Role, RoleName, TargetName, Ttl},
+    identity::Caller,
+    policy,
+    store::{LeaseFilter, Page, PageRequest},
+    target::{Examination, Health, Session, Target},
+};
+
+/// The answer to "may I, for how long?".
+#[derive(Debug, Clone)]
+pub struct RoleCheck {
+    /// The role.
+    pub role: Arc<Role>,
+    /// The rule that allows it, or why not.
+    pub verdict: Result<String, String>,
+    /// The TTL it would have.
+    pub ttl: Ttl,
+    /// Leases of the caller that are live under the role.
+    pub live: u32,
+}
+
+/// A target as last seen.
+#[derive(Clone)]
+pub struct TargetStatus {
+    /// The target.
+    pub target: Arc<dyn Target>,
+    /// Names of the roles on it.
+    pub roles: Vec<RoleName>,
+    /// Live leases on it.
+    pub live: u64,
+    /// How it fares.
+    pub health: Health,
+}
+
+/// A part of the audit log.
+pub type AuditPage = Vec<Record>;
+
+impl Issuer {
+    /// One lease.
+    ///
+    /// # Errors
+    /// [`Refusal`]: no such lease, or not for this caller (the two are not told apart); store unavailable.
+    pub async fn lease(&self, caller: &Caller, id: LeaseId) -> Result<Lease, Refusal> {
+        self.visible_lease(caller, id).await
+    }
+
+    pub(super) async fn visible_lease(&self, caller: &Caller, id: LeaseId) -> Result<Lease, Refusal> {
+        let lease = self.store.lease(id).await?;
+        lease
+            .filter(|lease| may_view(caller, lease))
+            .ok_or_else(|| Refusal::not_found(format!("there is no lease {id}, or it is not yours")))
+    }
+
+    pub(super) fn target_of(&self, lease: &Lease) -> Result<Arc<dyn Target>, Refusal> {
+        let catalogue = self.catalogue.current();
+        let target = catalogue.targets.get(&lease.target);
+        let missing = || Refusal::not_found(format!("the target {} is no longer configured", lease.target));
+        target.map(Arc::clone).ok_or_else(missing)
+    }
+
+    /// Leases, newest first. Principals see their own; administrators all.
+    ///
+    /// # Errors
+    /// [`Refusal`]: somebody else's asked for, store unavailable.
+    pub async fn leases(
+        &self,
+        caller: &Caller,
+        filter: LeaseFilter,
+        page: PageRequest,
+    ) -> Result<Page<Lease>, Refusal> {
+        Ok(self.store.list(&narrow(caller, filter)?, page).await?)
+    }
+
+    /// The filter a caller's watch really has, and every change from now on.
+    ///
+    /// # Errors
+    /// [`Refusal`]: somebody else's leases asked for.
+    pub fn watch(
+        &self,
+        caller: &Caller,
+        filter: LeaseFilter,
+    ) -> Result<(LeaseFilter, broadcast::Receiver<Lease>), Refusal> {
+        Ok((narrow(caller, filter)?, self.store.changes()))
+    }
+
+    /// The live sessions of a lease's account.
+    ///
+    /// # Errors
+    /// [`Refusal`]: no such lease, target unavailable.
+    pub async fn sessions(&self, caller: &Caller, id: LeaseId) -> Result<Vec<Session>, Refusal> {
+        let lease = self.visible_lease(caller, id).await?;
+        Ok(self.target_of(&lease)?.sessions(&lease.account).await?)
+    }
+
+    /// The roles a caller may use, with whether; administrators see all.
+    pub fn roles(&self, caller: &Caller) -> Vec<(Arc<Role>, Arc<dyn Target>, bool)> {
+        let catalogue = self.catalogue.current();
+        let all = policy::is_administrator(&caller.principal);
+        let entries = catalogue.roles.values().filter_map(|role| {
+            let target = catalogue.targets.get(&role.target)?;
+            let allowed = allows(caller, role, role.ttl.default()).is_ok();
+            (all || allowed).then(|| (Arc::clone(role), Arc::clone(target), allowed))
+        });
+        entries.collect()
+    }
+
+    /// May the caller use a role, for how long, and why (not)?
+    ///
+    /// # Errors
+    /// [`Refusal`]: no such role, a TTL above its maximum, store unavailable.
+    pub async fn check_role(
+        &self,
+        caller: &Caller,
+        name: &RoleName,
+        ttl: Option<Ttl>,
+    ) -> Result<(RoleCheck, Arc<dyn Target>), Refusal> {
+        let (role, target) = self
+            .catalogue
+            .current()
+            .role(name)
+            .ok_or_else(|| Refusal::not_found(format!("there is no role {name}")))?;
+        let ttl = role.ttl.choose(ttl)?;
+        let verdict = allows(caller, &role, ttl);
+        let (live, total) = self.store.live_under_role(name, &caller.principal.name).await?;
+        let verdict = match verdict {
+            Ok(_) if live >= role.limits.per_principal => Err(format!(
+                "{live} leases under this role are live; at most {} are allowed",
+                role.limits.per_principal
+            )),
+            Ok(_) if total >= role.limits.total => {
+                Err(format!("{total} leases under this role are live in all; at most {}", role.limits.total))
+            }
+            verdict => verdict,
+        };
+        Ok((RoleCheck { role, verdict, ttl, live }, target))
+    }
+
+    /// All targets, as last seen; asks no target anything.
+    ///
+    /// # Errors
+    /// [`Refusal`]: not an administrator, store unavailable.
+    pub async fn targets(&self, caller: &Caller) -> Result<Vec<TargetStatus>, Refusal> {
+        self.authorise(caller, policy::Action::Administer, "target.listed", "targets/-".to_owned()).await?;
+        let catalogue = self.catalogue.current();
+        let live = self.store.live_by_target().await?;
+        let status = |(name, target): (&TargetName, &Arc<dyn Target>)| TargetStatus {
+            target: Arc::clone(target),
+            roles: catalogue
+                .roles
+                .values()
+                .filter(|role| role.target == *name)
+                .map(|role| role.name.clone())
+                .collect(),
+            live: live.iter().find(|(on, _)| on == name).map_or(0, |(_, count)| *count),
+            health: self.health.of(name),
+        };
+        Ok(catalogue.targets.iter().map(status).collect())
+    }
+
+    /// Examines a target; changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal`]: not an administrator, no such target.
+    pub async fn examine_target(&self, caller: &Caller, name: &TargetName) -> Result<Examination, Refusal> {
+        self.authorise(caller, policy::Action::Administer, "target.examined", format!("targets/{name}"))
+            .await?;
+        let catalogue = self.catalogue.current();
+        let target = catalogue.targets.get(name);
+        let target = target.ok_or_else(|| Refusal::not_found(format!("there is no target {name}")))?;
+        let roles: Vec<&Role> =
+            catalogue.roles.values().map(|role| &**role).filter(|role| role.target == *name).collect();
+        Ok(target.examine(&roles).await)
+    }
+
+    /// Records of the audit log above a sequence number, oldest first.
+    ///
+    /// # Errors
+    /// [`Refusal`]: not an administrator, store unavailable.
+    pub async fn audit_after(&self, caller: &Caller, after: u64, limit: usize) -> Result<AuditPage, Refusal> {
+        self.authorise(caller, policy::Action::ViewAudit, "audit.read", "audit/-".to_owned()).await?;
+        self.store.read_after(after, limit).await.map_err(Refusal::internal)
+    }
+
+    /// Returns when records above a sequence number may exist.
+    pub async fn audit_appended(&self, after: u64) {
+        self.store.appended(after).await;
+    }
+
+    /// The sequence number of the last audit record.
+    ///
+    /// # Errors
+    /// [`Refusal`]: not an administrator, store unavailable.
+    pub async fn audit_head(&self, caller: &Caller) -> Result<u64, Refusal> {
+        self.authorise(caller, policy::Action::ViewAudit, "audit.read", "audit/-".to_owned()).await?;
+        self.store.last_seq().await.map_err(Refusal::internal)
+    }
+}
+
+fn allows(caller: &Caller, role: &Role, ttl: Ttl) -> Result<String, String> {
+    match policy::decide(&caller.principal, &policy::Action::Issue { role, ttl }) {
+        policy::Decision::Allow { by } => Ok(by),
+        policy::Decision::Deny { reason } => Err(reason),
+    }
+}
+
+fn may_view(caller: &Caller, lease: &Lease) -> bool {
+    let action = policy::Action::View { owner: &lease.principal.name };
+    matches!(policy::decide(&caller.principal, &action), policy::Decision::Allow { .. })
+}
+
+/// What a caller's filter becomes: administrators see what they ask for, everybody else only their own.
+fn narrow(caller: &Caller, filter: LeaseFilter) -> Result<LeaseFilter, Refusal> {
+    if policy::is_administrator(&caller.principal) {
+        return Ok(filter);
+    }
+    match &filter.principal {
+        Some(other) if *other != caller.principal.name => {
+            Err(Refusal::denied("only administrators see the leases of others"))
+        }
+        _ => Ok(LeaseFilter { principal: Some(caller.principal.name.clone()), ..filter }),
+    }
+}

@@ -1,0 +1,55 @@
+//! Renewing: a later expiry, within what the role allowed when the lease was issued.
+//!
+//! The target moves first: should Mayfly die in between, the store's earlier expiry stands and the lease ends by it.
+
+use super::{Issuer, Refusal, RefusalKind, issue::after};
+use crate::{
+    audit::Draft,
+    domain::{Lease, LeaseEvent, LeaseId, LeaseState, Ttl},
+    identity::Caller,
+    policy,
+    target::LeasedAccount,
+};
+
+impl Issuer {
+    /// Moves a lease's expiry to `ttl` from now; `None`: the TTL it was issued with. A renewal never shortens: when the lease
+    /// lasts that long already, it stays as it is.
+    ///
+    /// # Errors
+    /// [`Refusal`]: no such lease (or not the caller's), ended, beyond what may be renewed, target or store unavailable.
+    pub async fn renew(&self, caller: &Caller, id: LeaseId, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
+        let lease = self.visible_lease(caller, id).await?;
+        let action = policy::Action::Renew { owner: &lease.principal.name };
+        self.authorise(caller, action, "lease.renewed", lease.resource_name()).await?;
+        let LeaseState::Active { expires_at: current } = lease.state else {
+            return Err(Refusal::new(
+                RefusalKind::Ended,
+                format!("the lease is {}", lease.state.name().as_str()),
+            ));
+        };
+        let now = self.clock.now();
+        if current <= now {
+            return Err(Refusal::new(RefusalKind::Ended, "the lease has expired"));
+        }
+        let expires_at = after(now, ttl.unwrap_or(lease.terms.ttl))?;
+        if expires_at > lease.terms.renewable_until {
+            return Err(self.refuse(caller, "lease.renewed", lease.resource_name(), too_long(&lease)).await);
+        }
+        if expires_at <= current {
+            return Ok(lease);
+        }
+        let target = self.target_of(&lease)?;
+        target.renew(LeasedAccount::of(&lease), expires_at).await?;
+        let draft = Draft::new(self.clock.now(), caller.actor(), "lease.renewed", lease.resource_name())
+            .with("expires_at", expires_at.to_string());
+        let event = LeaseEvent::Renewed { expires_at };
+        Ok(self.store.apply(id, event, self.clock.now(), Some(draft)).await?)
+    }
+}
+
+fn too_long(lease: &Lease) -> Refusal {
+    Refusal::invalid(
+        "ttl",
+        format!("this lease cannot be renewed beyond {}, its role's maximum", lease.terms.renewable_until),
+    )
+}

@@ -1,0 +1,292 @@
+//! One target's lane.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use futures_util::{StreamExt as _, future, stream};
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ReaperParts,
+    backoff::{LEASE_BOUND, TARGET_BOUND, next_attempt},
+    end::{Unfinished, end_account},
+};
+use crate::{
+    audit::{Actor, Draft},
+    domain::{EndCause, EndReport, Lease, LeaseEvent, LeaseState, Outcome, TargetName},
+    store::{ApplyError, StoreError},
+    target::{Target, TargetError, TargetErrorKind},
+};
+
+/// Leases read and worked on at once: small enough that a wake-up for something else is soon heard, and below what exhausts a
+/// server's lock table when objects are dropped.
+const BATCH: usize = 64;
+
+/// What a lane shows while it is awake: whatever comes is earlier than that.
+const AWAKE: i64 = i64::MAX;
+
+/// What a lane needs.
+pub(super) struct LaneParts {
+    pub(super) reaper: ReaperParts,
+    pub(super) target: TargetName,
+    pub(super) stop: CancellationToken,
+}
+
+/// One target's lane.
+pub(super) struct Lane {
+    parts: LaneParts,
+    sleeping_until: AtomicI64,
+    earlier: Notify,
+}
+
+/// The target cannot be used at all right now.
+struct TargetDown {
+    message: String,
+}
+
+/// Why a batch was not worked through.
+enum Halt {
+    Target(TargetDown),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Halt::Store(error)
+    }
+}
+
+impl Lane {
+    pub(super) fn new(parts: LaneParts) -> Self {
+        Self { parts, sleeping_until: AtomicI64::new(AWAKE), earlier: Notify::new() }
+    }
+
+    /// Something is due at `at`: wakes the lane if that is earlier than it would wake by itself.
+    pub(super) fn due(&self, at: Timestamp) {
+        if at.as_microsecond() < self.sleeping_until.load(Ordering::SeqCst) {
+            self.earlier.notify_one();
+        }
+    }
+
+    pub(super) async fn run(self: Arc<Self>) {
+        let (mut target_failures, mut store_failures) = (0, 0);
+        while !self.parts.stop.is_cancelled() {
+            // From here to `sleep`, every notice is kept for the next sleep: nothing that becomes due meanwhile is missed.
+            self.sleeping_until.store(AWAKE, Ordering::SeqCst);
+            let next = match self.work_through(&mut target_failures).await {
+                Ok(next) => {
+                    store_failures = 0;
+                    next
+                }
+                Err(error) => {
+                    tracing::error!(
+                        target_name = %self.parts.target, error = &error as &dyn std::error::Error,
+                        "the store failed the reaper; trying again"
+                    );
+                    let now = self.parts.reaper.clock.now();
+                    let next = next_attempt(now, store_failures, TARGET_BOUND, &*self.parts.reaper.random);
+                    store_failures = store_failures.saturating_add(1);
+                    Some(next)
+                }
+            };
+            self.sleep(next).await;
+        }
+    }
+
+    async fn sleep(&self, until: Option<Timestamp>) {
+        let deadline = until.unwrap_or(Timestamp::MAX);
+        self.sleeping_until.store(deadline.as_microsecond(), Ordering::SeqCst);
+        let alarm = async {
+            match until {
+                Some(deadline) => self.parts.reaper.clock.sleep_until(deadline).await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.parts.stop.cancelled() => {}
+            () = self.earlier.notified() => {}
+            () = alarm => {}
+        }
+    }
+
+    /// Works on what is due until nothing is, and says when the next is.
+    async fn work_through(&self, failures: &mut u32) -> Result<Option<Timestamp>, StoreError> {
+        let ReaperParts { clock, random, store, catalogue, health } = &self.parts.reaper;
+        let name = &self.parts.target;
+        while !self.parts.stop.is_cancelled() {
+            let due = store.due(name, clock.now(), BATCH).await?;
+            if due.is_empty() {
+                break;
+            }
+            let target = catalogue.current().targets.get(name).map(Arc::clone);
+            let halt = match target {
+                Some(target) => self.end_batch(&target, due).await.err(),
+                None => Some(Halt::Target(TargetDown {
+                    message: "the target is no longer configured".to_owned(),
+                })),
+            };
+            match halt {
+                None => {
+                    *failures = 0;
+                    health.well(name);
+                }
+                Some(Halt::Store(error)) => return Err(error),
+                Some(Halt::Target(TargetDown { message })) => {
+                    let next = next_attempt(clock.now(), *failures, TARGET_BOUND, &**random);
+                    *failures = failures.saturating_add(1);
+                    tracing::warn!(target_name = %name, %message, next = %next, "target cannot be used");
+                    health.ill(name, message.clone(), Some(next));
+                    self.postpone_due(&message, next).await?;
+                }
+            }
+        }
+        store.next_due(name).await
+    }
+
+    async fn end_batch(&self, target: &Arc<dyn Target>, due: Vec<Lease>) -> Result<(), Halt> {
+        let ending = self.mark(due).await?;
+        let concurrency = target.settings().pool.ending.max(1);
+        let mut outcomes =
+            stream::iter(ending).map(|lease| self.end_one(target, lease)).buffer_unordered(concurrency);
+        while let Some(outcome) = outcomes.next().await {
+            outcome?;
+            if self.parts.stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what is due to ENDING, without touching the target, and returns what may be ended now.
+    async fn mark(&self, due: Vec<Lease>) -> Result<Vec<Lease>, StoreError> {
+        let now = self.parts.reaper.clock.now();
+        let marked = future::join_all(due.into_iter().map(|lease| self.mark_one(lease, now))).await;
+        let marked: Vec<Lease> = marked.into_iter().collect::<Result<_, _>>()?;
+        let ready = |lease: &Lease| matches!(&lease.state, LeaseState::Ending { next_attempt_at, .. } if *next_attempt_at <= now);
+        Ok(marked.into_iter().filter(ready).collect())
+    }
+
+    async fn mark_one(&self, lease: Lease, now: Timestamp) -> Result<Lease, StoreError> {
+        let cause = match lease.state {
+            LeaseState::Provisioning { .. } => "failed",
+            LeaseState::Active { .. } => "expired",
+            _ => return Ok(lease),
+        };
+        let draft =
+            Draft::new(now, Actor::System, "lease.ending", lease.resource_name()).with("cause", cause);
+        self.apply(lease, LeaseEvent::Due { at: now }, now, Some(draft)).await
+    }
+
+    async fn end_one(&self, target: &Arc<dyn Target>, lease: Lease) -> Result<(), Halt> {
+        let outcome = end_account(&**target, &lease).await;
+        let now = self.parts.reaper.clock.now();
+        match outcome {
+            Ok(report) => {
+                let draft = ended_draft(&lease, now, &report);
+                self.apply(lease, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await?;
+                Ok(())
+            }
+            Err(Unfinished { progress, error }) => {
+                tracing::warn!(
+                    lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error,
+                    "a lease could not be ended yet"
+                );
+                let message = told(&error);
+                let attempts = match lease.state {
+                    LeaseState::Ending { attempts, .. } => attempts,
+                    _ => 0,
+                };
+                let down = error.kind.concerns_whole_target() || error.kind == TargetErrorKind::Busy;
+                let bound = if down { TARGET_BOUND } else { LEASE_BOUND };
+                let next = next_attempt(now, attempts, bound, &*self.parts.reaper.random);
+                self.fail(lease, message.clone(), next, progress, now).await?;
+                if down { Err(Halt::Target(TargetDown { message })) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Puts off everything due on the target, so that each lease shows why it is not gone yet and when that is tried again.
+    async fn postpone_due(&self, message: &str, next: Timestamp) -> Result<(), StoreError> {
+        let ReaperParts { clock, store, .. } = &self.parts.reaper;
+        loop {
+            let now = clock.now();
+            let due = store.due(&self.parts.target, now, BATCH).await?;
+            if due.is_empty() || now >= next {
+                return Ok(());
+            }
+            let ending = self.mark(due).await?;
+            let progress = EndReport::default();
+            let postponed =
+                ending.into_iter().map(|lease| self.fail(lease, message.to_owned(), next, progress, now));
+            future::join_all(postponed).await.into_iter().collect::<Result<Vec<()>, _>>()?;
+        }
+    }
+
+    async fn fail(
+        &self,
+        lease: Lease,
+        error: String,
+        next_attempt_at: Timestamp,
+        progress: EndReport,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let known =
+            matches!(&lease.state, LeaseState::Ending { last_error: Some(last), .. } if *last == error);
+        let draft =
+            Draft::new(now, Actor::System, "lease.end_failed", lease.resource_name()).failed(error.as_str());
+        let event = LeaseEvent::EndAttemptFailed { error, next_attempt_at, progress };
+        self.apply(lease, event, now, (!known).then_some(draft)).await.map(drop)
+    }
+
+    /// Applies an event; a lease that moved on meanwhile is left as it is.
+    async fn apply(
+        &self,
+        lease: Lease,
+        event: LeaseEvent,
+        at: Timestamp,
+        audit: Option<Draft>,
+    ) -> Result<Lease, StoreError> {
+        match self.parts.reaper.store.apply(lease.id, event, at, audit).await {
+            Ok(lease) => Ok(lease),
+            Err(ApplyError::Store(error)) => Err(error),
+            Err(error @ (ApplyError::Illegal { .. } | ApplyError::Unknown(_))) => {
+                tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "a lease moved on meanwhile");
+                Ok(lease)
+            }
+        }
+    }
+}
+
+/// The error as shown on the lease: what happened and, where there is one, what mends it.
+fn told(error: &TargetError) -> String {
+    match &error.remedy {
+        Some(remedy) => format!("{error}; an administrator of the target can mend it: {remedy}"),
+        None => error.to_string(),
+    }
+}
+
+fn ended_draft(lease: &Lease, at: Timestamp, report: &EndReport) -> Draft {
+    let cause = match &lease.state {
+        LeaseState::Ending { cause, .. } => cause.clone(),
+        _ => EndCause::Expired,
+    };
+    let action = match cause.outcome() {
+        Outcome::Expired => "lease.expired",
+        Outcome::Revoked => "lease.revoked",
+        Outcome::Released => "lease.released",
+        Outcome::Failed => "lease.failed",
+    };
+    Draft::new(at, Actor::System, action, lease.resource_name())
+        .with("account", lease.account.name.as_str())
+        .with("target", lease.target.as_str())
+        .with("sessions_ended", report.sessions_ended.to_string())
+        .with("objects_reassigned", report.objects.reassigned.to_string())
+        .with("objects_dropped", report.objects.dropped.to_string())
+        .with("objects_kept", report.objects.kept.to_string())
+        .with("was_absent", report.was_absent.to_string())
+        .with("account_kept", report.account_kept.to_string())
+}

@@ -1,0 +1,66 @@
+//! [`AuditLog`] on SQLite: sealing within the transaction, and reading.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    SqliteStore,
+    failure::write_failed,
+    row::{from_json, signed, to_json, unsigned},
+    writer::Ledger,
+};
+use crate::{
+    audit::{AuditLog, AuditReadError, ChainHead, Digest, Draft, Record},
+    store::StoreError,
+};
+
+/// The most records one question brings back.
+const MOST: u32 = 10_000;
+
+impl Ledger<'_> {
+    /// Gives a draft its place at the end of the chain.
+    pub(super) fn append(&mut self, draft: Draft) -> Result<(), StoreError> {
+        let record = Record::seal(draft, self.head.seq.saturating_add(1), self.head.hash);
+        let json = to_json(&record)?;
+        self.connection
+            .prepare_cached("INSERT INTO audit (seq, record, hash) VALUES (?1, ?2, ?3)")
+            .and_then(|mut statement| statement.execute(params![signed(record.seq), json, record.hash.0]))
+            .map_err(write_failed)?;
+        self.head = ChainHead { seq: record.seq, hash: record.hash };
+        Ok(())
+    }
+}
+
+/// The end of the chain, as stored.
+pub(super) fn read_head(connection: &Connection) -> rusqlite::Result<ChainHead> {
+    let last = connection
+        .prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| Ok(ChainHead { seq: unsigned(row, 0)?, hash: Digest(row.get(1)?) }))
+        .optional()?;
+    Ok(last.unwrap_or(ChainHead::GENESIS))
+}
+
+#[async_trait]
+impl AuditLog for SqliteStore {
+    async fn read_after(&self, after: u64, limit: usize) -> Result<Vec<Record>, AuditReadError> {
+        let limit = u32::try_from(limit).unwrap_or(MOST).min(MOST);
+        self.readers
+            .read(move |connection| {
+                connection
+                    .prepare_cached("SELECT record FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2")?
+                    .query_map(params![signed(after), limit], |row| from_json(row, 0))?
+                    .collect()
+            })
+            .await
+            .map_err(|error| AuditReadError(Box::new(error)))
+    }
+
+    async fn last_seq(&self) -> Result<u64, AuditReadError> {
+        Ok(*self.announcements.appended.borrow())
+    }
+
+    async fn appended(&self, after: u64) {
+        // It cannot fail: the store itself keeps the sending half.
+        let _ = self.announcements.appended.subscribe().wait_for(|last| *last > after).await;
+    }
+}

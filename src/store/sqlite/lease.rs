@@ -1,0 +1,149 @@
+//! [`LeaseStore`] on SQLite.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::broadcast;
+
+use super::{
+    SqliteStore,
+    failure::write_failed,
+    lease_query,
+    lease_row::{self, Encoded, lease_columns},
+    row::to_json,
+    writer::Ledger,
+};
+use crate::{
+    audit::Draft,
+    domain::{Lease, LeaseEvent, LeaseId, LeaseLimits, PrincipalName, RoleName, TargetName},
+    store::{
+        ApplyError, BeginError, Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, StoreError,
+    },
+};
+
+#[async_trait]
+impl LeaseStore for SqliteStore {
+    async fn begin(&self, new: NewLease, audit: Draft) -> Result<Begun, BeginError> {
+        let encoded = Encoded::of(&new.lease)?;
+        self.writer.run(move |ledger| begin(ledger, new, &encoded, audit)).await
+    }
+
+    async fn apply(
+        &self,
+        id: LeaseId,
+        event: LeaseEvent,
+        at: Timestamp,
+        audit: Option<Draft>,
+    ) -> Result<Lease, ApplyError> {
+        self.writer.run(move |ledger| apply(ledger, id, event, at, audit)).await
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError> {
+        self.readers.read(move |connection| lease_row::by_id(connection, id)).await
+    }
+
+    async fn list(&self, filter: &LeaseFilter, page: PageRequest) -> Result<Page<Lease>, StoreError> {
+        let filter = filter.clone();
+        self.readers.read(move |connection| lease_query::page(connection, &filter, page)).await
+    }
+
+    async fn due(&self, target: &TargetName, now: Timestamp, limit: usize) -> Result<Vec<Lease>, StoreError> {
+        let target = target.clone();
+        self.readers.read(move |connection| lease_query::due(connection, &target, now, limit)).await
+    }
+
+    async fn next_due(&self, target: &TargetName) -> Result<Option<Timestamp>, StoreError> {
+        let target = target.clone();
+        self.readers.read(move |connection| lease_query::next_due(connection, &target)).await
+    }
+
+    async fn live_by_target(&self) -> Result<Vec<(TargetName, u64)>, StoreError> {
+        self.readers.read(lease_query::live_by_target).await
+    }
+
+    async fn live_under_role(
+        &self,
+        role: &RoleName,
+        principal: &PrincipalName,
+    ) -> Result<(u32, u32), StoreError> {
+        let (role, principal) = (role.clone(), principal.clone());
+        self.readers.read(move |connection| lease_query::live_under_role(connection, &role, &principal)).await
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Lease> {
+        self.announcements.leases.subscribe()
+    }
+}
+
+fn begin(
+    ledger: &mut Ledger<'_>,
+    new: NewLease,
+    encoded: &Encoded,
+    audit: Draft,
+) -> Result<Begun, BeginError> {
+    let lease = new.lease;
+    if let Some(earlier) = by_key(ledger.connection, &lease).map_err(write_failed)? {
+        return if same_terms(&earlier, &lease) {
+            Ok(Begun::Repeated(earlier))
+        } else {
+            Err(BeginError::KeyReused(Box::new(earlier)))
+        };
+    }
+    check_limits(ledger.connection, &lease, new.limits)?;
+    lease_row::insert(ledger.connection, &lease, encoded).map_err(write_failed)?;
+    ledger.append(audit)?;
+    ledger.announce(&lease);
+    Ok(Begun::Fresh(lease))
+}
+
+fn by_key(connection: &Connection, lease: &Lease) -> rusqlite::Result<Option<Lease>> {
+    let Some(key) = &lease.idempotency_key else { return Ok(None) };
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            lease_columns!(),
+            " FROM lease WHERE principal = ?1 AND idempotency_key = ?2"
+        ))?
+        .query_row(params![lease.principal.name.as_str(), key], lease_row::read)
+        .optional()
+}
+
+fn same_terms(earlier: &Lease, asked: &Lease) -> bool {
+    earlier.role == asked.role
+        && earlier.terms.ttl == asked.terms.ttl
+        && earlier.terms.purpose == asked.terms.purpose
+}
+
+fn check_limits(connection: &Connection, lease: &Lease, limits: LeaseLimits) -> Result<(), BeginError> {
+    let (own, all) =
+        lease_query::live_under_role(connection, &lease.role, &lease.principal.name).map_err(write_failed)?;
+    if own >= limits.per_principal {
+        return Err(BeginError::PrincipalLimit { live: own, limit: limits.per_principal });
+    }
+    if all >= limits.total {
+        return Err(BeginError::RoleLimit { live: all, limit: limits.total });
+    }
+    Ok(())
+}
+
+fn apply(
+    ledger: &mut Ledger<'_>,
+    id: LeaseId,
+    event: LeaseEvent,
+    at: Timestamp,
+    audit: Option<Draft>,
+) -> Result<Lease, ApplyError> {
+    let before =
+        lease_row::by_id(ledger.connection, id).map_err(write_failed)?.ok_or(ApplyError::Unknown(id))?;
+    let (state, updated_at) = (before.state.clone(), before.updated_at);
+    let after = before.after(event, at)?;
+    if after.state == state {
+        return Ok(Lease { updated_at, ..after });
+    }
+    lease_row::update(ledger.connection, &after, &to_json(&after.state)?).map_err(write_failed)?;
+    if let Some(draft) = audit {
+        ledger.append(draft)?;
+    }
+    ledger.announce(&after);
+    Ok(after)
+}

@@ -1,0 +1,252 @@
+//! The one thread that writes. It takes the commands that are waiting, runs each within a savepoint of one transaction,
+//! commits, and only then answers: many callers share one wait for the disk.
+
+use std::{
+    sync::{
+        Mutex, PoisonError, RwLock,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{Builder, JoinHandle},
+};
+
+use rusqlite::Connection;
+use tokio::sync::{broadcast, oneshot, watch};
+
+use super::{
+    audit,
+    failure::{Failure, OperationError, closed, write_failed},
+    file::Hold,
+};
+use crate::{
+    audit::ChainHead,
+    domain::Lease,
+    store::{StoreError, StoreErrorKind},
+};
+
+/// What one command sees of the transaction it runs in.
+pub(super) struct Ledger<'c> {
+    /// The writer's connection, inside a savepoint of this command.
+    pub(super) connection: &'c Connection,
+    /// The end of the audit chain, with what this transaction appended.
+    pub(super) head: ChainHead,
+    changed: Vec<Lease>,
+}
+
+impl Ledger<'_> {
+    /// Has the lease announced once the transaction is durable.
+    pub(super) fn announce(&mut self, lease: &Lease) {
+        self.changed.push(lease.clone());
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
+    }
+}
+
+/// Something to do for a caller who waits.
+trait Command: Send {
+    /// Does it. An error means that nothing of it may remain; it names the store's own failure, if it was that.
+    fn run(&mut self, ledger: &mut Ledger<'_>) -> Result<(), Option<Failure>>;
+
+    /// Tells the caller, now that the transaction is durable or has failed.
+    fn settle(self: Box<Self>, failed: Option<&Failure>);
+}
+
+struct Job<F, T, E> {
+    work: Option<F>,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Command for Job<F, T, E>
+where
+    F: FnOnce(&mut Ledger<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: OperationError,
+{
+    fn run(&mut self, ledger: &mut Ledger<'_>) -> Result<(), Option<Failure>> {
+        let Some(work) = self.work.take() else { return Ok(()) };
+        let result = work(ledger);
+        let outcome = match &result {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.store_error().map(Failure::shared)),
+        };
+        self.result = Some(result);
+        outcome
+    }
+
+    fn settle(self: Box<Self>, failed: Option<&Failure>) {
+        let result = match (self.result, failed) {
+            (Some(result), None) | (Some(result @ Err(_)), Some(_)) => result,
+            (_, Some(failure)) => Err(failure.to_error().into()),
+            (None, None) => Err(closed().into()),
+        };
+        // A caller that no longer waits does not need the answer.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// Where durable changes are made known.
+#[derive(Debug, Clone)]
+pub(super) struct Announcements {
+    /// Changed leases.
+    pub(super) leases: broadcast::Sender<Lease>,
+    /// The sequence number of the last audit record.
+    pub(super) appended: watch::Sender<u64>,
+}
+
+/// The handle on the writing thread.
+pub(super) struct Writer {
+    queue: RwLock<Option<SyncSender<Box<dyn Command>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread. `waiting` bounds the queue, `batch` the commands in one transaction.
+    pub(super) fn start(
+        connection: Connection,
+        hold: Hold,
+        head: ChainHead,
+        announcements: Announcements,
+        (waiting, batch): (usize, usize),
+    ) -> Result<Self, StoreError> {
+        let (queue, commands) = sync_channel(waiting);
+        let run = move || {
+            let mut thread = WriterThread { connection, head, announcements, batch };
+            thread.serve(&commands);
+            // In this order: nobody else may open the file before it is closed here.
+            drop(thread);
+            drop(hold);
+        };
+        let thread = Builder::new().name("store-writer".to_owned()).spawn(run).map_err(|error| {
+            StoreError::new(StoreErrorKind::Other, "the store's thread cannot be started").caused_by(error)
+        })?;
+        Ok(Self { queue: RwLock::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Has `work` done within a transaction, and returns once that is durable. The work is done even when the caller
+    /// stops waiting.
+    pub(super) async fn run<F, T, E>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Ledger<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: OperationError,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Box::new(Job { work: Some(work), result: None, reply }))?;
+        answer.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    fn enqueue(&self, command: Box<dyn Command>) -> Result<(), StoreError> {
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        match queue.as_ref().ok_or_else(closed)?.try_send(command) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Disconnected(_)) => Err(closed()),
+            Err(TrySendError::Full(_)) => {
+                Err(StoreError::new(StoreErrorKind::Busy, "too many writes are waiting; try again shortly"))
+            }
+        }
+    }
+
+    /// Takes no more commands; the thread ends once it has done those it has.
+    pub(super) fn shut(&self) -> Option<JoinHandle<()>> {
+        self.queue.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+struct WriterThread {
+    connection: Connection,
+    head: ChainHead,
+    announcements: Announcements,
+    batch: usize,
+}
+
+impl WriterThread {
+    fn serve(&mut self, commands: &Receiver<Box<dyn Command>>) {
+        while let Ok(first) = commands.recv() {
+            let more = commands.try_iter().take(self.batch.saturating_sub(1));
+            let mut waiting = std::iter::once(first).chain(more).collect::<Vec<_>>().into_iter();
+            while waiting.len() > 0 {
+                self.transaction(&mut waiting);
+            }
+        }
+    }
+
+    /// Runs commands in one transaction: all that wait, or those up to one that made SQLite give the transaction up.
+    fn transaction(&mut self, waiting: &mut std::vec::IntoIter<Box<dyn Command>>) {
+        let mut ledger = Ledger { connection: &self.connection, head: self.head, changed: Vec::new() };
+        if let Err(error) = ledger.execute("BEGIN IMMEDIATE") {
+            return settle(waiting, Some(&Failure::of_write(error)));
+        }
+        let mut done = Vec::with_capacity(waiting.len());
+        let mut outcome = Ok(());
+        for mut command in waiting {
+            outcome = step(&mut *command, &mut ledger);
+            done.push(command);
+            if outcome.is_err() {
+                break;
+            }
+        }
+        match outcome.and_then(|()| ledger.execute("COMMIT").map_err(Failure::of_write)) {
+            Ok(()) => {
+                let (head, changed) = (ledger.head, ledger.changed);
+                self.publish(head, changed);
+                settle(done, None);
+            }
+            Err(failure) => {
+                drop(ledger);
+                self.undo(&failure);
+                settle(done, Some(&failure));
+            }
+        }
+    }
+
+    fn publish(&mut self, head: ChainHead, changed: Vec<Lease>) {
+        for lease in changed {
+            // Nobody listening is fine.
+            let _ = self.announcements.leases.send(lease);
+        }
+        if head.seq != self.head.seq {
+            self.announcements.appended.send_replace(head.seq);
+        }
+        self.head = head;
+    }
+
+    /// Leaves the connection outside any transaction, and believes the file rather than memory from here on.
+    fn undo(&mut self, failure: &Failure) {
+        tracing::error!(error = %failure.to_error(), "a store transaction failed and was undone");
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "the store cannot roll back");
+        }
+        match audit::read_head(&self.connection) {
+            Ok(head) => self.head = head,
+            Err(error) => tracing::error!(%error, "the end of the audit log cannot be read"),
+        }
+    }
+}
+
+fn settle(commands: impl IntoIterator<Item = Box<dyn Command>>, failed: Option<&Failure>) {
+    for command in commands {
+        command.settle(failed);
+    }
+}
+
+/// Runs a command within a savepoint. An error means that the whole transaction is lost.
+fn step(command: &mut dyn Command, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
+    ledger.execute("SAVEPOINT command").map_err(Failure::of_write)?;
+    let (head, announced) = (ledger.head, ledger.changed.len());
+    let Err(failure) = command.run(ledger) else {
+        return ledger.execute("RELEASE command").map_err(Failure::of_write);
+    };
+    // Some failures (a full disk among them) make SQLite roll back everything by itself.
+    if ledger.connection.is_autocommit() {
+        return Err(failure.unwrap_or_else(|| Failure::shared(&write_failed(rusqlite::Error::InvalidQuery))));
+    }
+    ledger.head = head;
+    ledger.changed.truncate(announced);
+    ledger.execute("ROLLBACK TO command").map_err(Failure::of_write)?;
+    ledger.execute("RELEASE command").map_err(Failure::of_write)
+}
