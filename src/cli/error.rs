@@ -201,13 +201,13 @@ fn hints(status: &Status, details: &ErrorDetails) -> Vec<String> {
     }
     match status.code() {
         Code::Unauthenticated => {
-            hints.push("MAYFLY_TOKEN, --token-file or MAYFLY_TOKEN_FILE says which token to use".into())
+            hints.push("MAYFLY_TOKEN, --token-file or MAYFLY_TOKEN_FILE says which token to use".into());
         }
         Code::PermissionDenied => {
-            hints.push("`mayfly whoami` and `mayfly roles ls` show what you may do".into())
+            hints.push("`mayfly whoami` and `mayfly roles ls` show what you may do".into());
         }
         Code::Unimplemented => {
-            hints.push("the server does not know this call: is it an older Mayfly?".into())
+            hints.push("the server does not know this call: is it an older Mayfly?".into());
         }
         _ => {}
     }
