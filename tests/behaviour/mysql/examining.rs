@@ -37,7 +37,7 @@ async fn each_missing_privilege_is_named_with_its_statement(rig: Rig) {
         let examination = rig.another(|_| ()).unwrap().examine(&[&role]).await;
         for finding in examination.findings {
             if finding.severity == Severity::Problem {
-                rig.as_root(finding.remedy.expect(&finding.summary)).await;
+                rig.as_root(finding.remedy.unwrap()).await;
             }
         }
     }
@@ -58,8 +58,8 @@ async fn missing_groups_and_owners_are_named(rig: Rig) {
     let examination = rig.target.examine(&[&role]).await;
     let found = problems(&examination);
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[0].contains("there is no group role no`such"), "{found:?}");
-    assert!(found[1].contains("to hand objects to"), "{found:?}");
+    assert!(found.iter().any(|words| words.contains("there is no group role no`such")), "{found:?}");
+    assert!(found.iter().any(|words| words.contains("to hand objects to")), "{found:?}");
     for finding in &examination.findings {
         if finding.severity == Severity::Problem {
             rig.as_root(finding.remedy.as_ref().unwrap()).await;
@@ -73,7 +73,8 @@ async fn the_wrong_database_is_found_out(rig: Rig) {
     let target = rig.another(|settings| settings.engine = wrong).unwrap();
     let examination = target.examine(&[]).await;
     assert!(examination.server.is_none());
-    assert!(problems(&examination)[0].contains("configured as"), "{examination:?}");
+    let found = problems(&examination);
+    assert!(found.iter().all(|words| words.contains("configured as")) && found.len() == 1, "{found:?}");
 }
 
 async fn expiry_is_spoken_of_plainly(rig: Rig) {
