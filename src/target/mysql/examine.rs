@@ -254,6 +254,14 @@ async fn owner_finding(
             return Ok(Finding::problem(words).mended_by(lock));
         }
     }
+    if link.server().flavour == Flavour::Mariadb {
+        let question = format!("SHOW GRANTS FOR {}", quote::identifier(owner)?);
+        let granted = Grants::read(&link.ask("a role's privileges", &question).await?);
+        if granted.privileges().iter().any(|granted| !granted.names("USAGE")) {
+            let words = "has privileges of its own, with which what it is handed then runs";
+            return Ok(Finding::warning(format!("role {}: {owner} {words}", role.name)));
+        }
+    }
     Ok(Finding::fine(format!("objects can be handed to {owner}")))
 }
 

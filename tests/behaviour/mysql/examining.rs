@@ -1,7 +1,7 @@
 //! What the doctor finds.
 
 use mayfly::{
-    domain::OwnedObjects,
+    domain::{Engine, OwnedObjects},
     target::{AuthPlugin, Examination, Severity, Target},
 };
 
@@ -11,6 +11,7 @@ on_both!(
     nothing_is_missing_from_what_is_documented,
     each_missing_privilege_is_named_with_its_statement,
     missing_groups_and_owners_are_named,
+    an_owner_with_privileges_or_a_login_is_pointed_out,
     the_wrong_database_is_found_out,
     expiry_is_spoken_of_plainly,
 );
@@ -65,6 +66,23 @@ async fn missing_groups_and_owners_are_named(rig: Rig) {
             rig.as_root(finding.remedy.as_ref().unwrap()).await;
         }
     }
+}
+
+async fn an_owner_with_privileges_or_a_login_is_pointed_out(rig: Rig) {
+    let names = &rig.fixture.sample.names;
+    let owner = &names.owner;
+    let mut role = rig.role();
+    role.owned_objects = OwnedObjects::Reassign(owner.clone());
+    if rig.engine == Engine::Mysql {
+        rig.as_root(format!("CREATE USER `{owner}`")).await;
+        rig.as_root(format!("GRANT SELECT (account_locked) ON mysql.user TO {}", rig.administrator())).await;
+    } else {
+        rig.as_root(format!("CREATE ROLE `{owner}`")).await;
+        rig.as_root(format!("GRANT DELETE ON `{}`.* TO `{owner}`", names.database)).await;
+    }
+    let examination = rig.another(|_| ()).unwrap().examine(&[&role]).await;
+    let found = examination.findings.iter().find(|finding| finding.summary.contains(owner)).unwrap();
+    assert_ne!(found.severity, Severity::Fine, "{found:?}");
 }
 
 async fn the_wrong_database_is_found_out(rig: Rig) {
