@@ -192,8 +192,8 @@ fn hints(status: &Status, details: &ErrorDetails) -> Vec<String> {
     let news = |subject: &str, text: &str| (!status.message().contains(text)).then(|| joined(subject, text));
     let fields = details.bad_request().into_iter().flat_map(|request| &request.field_violations);
     hints.extend(fields.filter_map(|violation| news(&violation.field, &violation.description)));
-    let states = details.precondition_failure().into_iter().flat_map(|failure| &failure.violations);
-    hints.extend(states.filter_map(|violation| news(&violation.subject, &violation.description)));
+    let preconditions = details.precondition_failure().into_iter().flat_map(|failure| &failure.violations);
+    hints.extend(preconditions.filter_map(|violation| news(&violation.subject, &violation.description)));
     let quotas = details.quota_failure().into_iter().flat_map(|failure| &failure.violations);
     hints.extend(quotas.filter_map(|violation| news(&violation.subject, &violation.description)));
     if let Some(remedy) = details.error_info().and_then(|info| info.metadata.get("remedy")) {
