@@ -5,6 +5,7 @@
     reason = "clippy's exception for tests does not reach the helpers of an integration test"
 )]
 
+mod api;
 mod lifecycle;
 mod mysql;
 mod postgres;
