@@ -7,6 +7,7 @@
     reason = "clippy's exception for tests does not reach the helpers of an integration test"
 )]
 
+mod api;
 mod deploy;
 mod lifecycle;
 mod mysql;
