@@ -1,3 +1,7 @@
 //! The `mayfly` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mayfly::cli::main()
+}

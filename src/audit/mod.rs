@@ -1,13 +1,18 @@
 //! What happened, as a hash chain anybody can verify.
 //!
 //! A [`Draft`] tells of one change of state or one refusal. The store seals it into a [`Record`] within the same
-//! transaction as the change itself: no audit, no action. No secret may enter a record.
+//! transaction as the change itself: no audit, no action. No secret may enter a record. [`FileSink`] copies the log to a
+//! file; [`Verifier`] proves offline that it is whole.
 
 mod chain;
 mod record;
+mod sink;
+mod verify;
 
 pub use chain::{ChainHead, ChainHeadError};
 pub use record::{Actor, AuditOutcome, Digest, Draft, Record};
+pub use sink::{FileSink, Reopener, SinkError};
+pub use verify::{Link, Verified, Verifier, VerifyError, verify_lines, verify_records};
 
 use async_trait::async_trait;
 

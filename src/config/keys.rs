@@ -150,19 +150,29 @@ pub(super) fn nearest<'w>(wrong: &str, words: impl IntoIterator<Item = &'w str>)
         .map(|(_, word)| word)
 }
 
-/// Levenshtein distance, in characters.
+/// Edits between two texts, in characters: one inserted, left out, replaced, or swapped with its neighbour
+/// (the restricted Damerau-Levenshtein distance).
 fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
+    let right: Vec<char> = right.chars().collect();
+    let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX - 1);
+    // The rows for the last character, and for the one before it.
+    let (mut above, mut further): (Vec<usize>, Vec<usize>) = ((0..=right.len()).collect(), Vec::new());
+    let mut last = None;
     for (line, a) in left.chars().enumerate() {
-        let mut previous = line + 1;
-        let mut next = vec![previous];
-        for ((b, above), diagonal) in right.chars().zip(row.iter().skip(1)).zip(&row) {
-            previous = (diagonal + usize::from(a != b)).min(above + 1).min(previous + 1);
-            next.push(previous);
+        let mut row = vec![line + 1];
+        for (column, b) in right.iter().enumerate() {
+            let replaced = at(&above, column) + usize::from(a != *b);
+            let mut edits = replaced.min(at(&above, column + 1) + 1).min(at(&row, column) + 1);
+            let swapped = last == Some(*b) && column > 0 && right.get(column - 1) == Some(&a);
+            if swapped {
+                edits = edits.min(at(&further, column - 1) + 1);
+            }
+            row.push(edits);
         }
-        row = next;
+        further = std::mem::replace(&mut above, row);
+        last = Some(a);
     }
-    row.last().copied().unwrap_or_default()
+    at(&above, right.len())
 }
 
 /// A duration as it can be written in the file.
@@ -209,7 +219,14 @@ mod tests {
 
     #[test]
     fn counts_edits() {
-        for (left, right, expected) in [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3)] {
+        for (left, right, expected) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("", "ab", 2),
+            ("kitten", "sitting", 3),
+            ("tsl", "tls", 1),
+            ("ab", "ba", 1),
+        ] {
             assert_eq!(distance(left, right), expected, "{left} {right}");
         }
     }

@@ -11,7 +11,9 @@ mod keys;
 mod reader;
 mod remark;
 mod role;
+mod scanner;
 mod secret;
+mod section;
 mod server;
 mod statement;
 mod target;
@@ -32,8 +34,9 @@ pub use server::{
 };
 
 use self::{
-    reader::{Reader, Section},
+    reader::{Findings, Reader},
     remark::{Place, Shown},
+    section::Section,
 };
 use crate::{
     domain::{Role, RoleName, TargetName},
@@ -88,15 +91,15 @@ impl Config {
         let file = origin.to_string_lossy();
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
-            return Err(ConfigError::Invalid(
-                errors.iter().map(|error| syntax(error, &file, text)).collect(),
-            ));
+            let mut problems: Vec<_> = errors.iter().map(|error| syntax(error, &file, text)).collect();
+            problems.sort_by_key(|problem| problem.position);
+            return Err(ConfigError::Invalid(problems));
         }
         let directory = origin.parent().unwrap_or(Path::new(""));
         let reader = Reader::new(environment, directory);
         let config = whole(&reader.root(table.get_ref()));
         let (problems, warnings) = reader.into_findings();
-        let remarks = |found: Vec<(Place, String)>| -> Vec<Remark> {
+        let remarks = |found: Findings| -> Vec<Remark> {
             found.into_iter().map(|(place, message)| place.remark(&file, text, message)).collect()
         };
         match config {

@@ -142,7 +142,7 @@ impl<'t> Line<'t> {
         let indent = column - first;
         let marks = "^".repeat(length.min(WIDTH.saturating_sub(indent)).max(1));
         let gutter = " ".repeat(self.number.to_string().len());
-        Some(format!("{gutter} |\n{} | {visible}\n{gutter} | {}{marks}", self.number, " ".repeat(indent),))
+        Some(format!("{gutter} |\n{} | {visible}\n{gutter} | {}{marks}", self.number, " ".repeat(indent)))
     }
 
     /// The line with every string masked that `span` does not cover.
@@ -163,14 +163,18 @@ impl<'t> Line<'t> {
         self.text.char_indices().map(mask).collect()
     }
 
-    /// The line with everything masked that could be part of a value.
+    /// The line with everything masked that could be part of a value: what is not before a `=`, nor in a table's header.
     fn without_values(&self) -> Vec<char> {
-        let mut value = false;
-        let mask = |character: char| {
-            value |= matches!(character, '=' | '"' | '\'');
-            if value && character.is_alphanumeric() { '*' } else { plain(character) }
+        let first = self.text.find(['=', '"', '\'']);
+        let names_something =
+            first.is_some_and(|at| self.text.get(at..).is_some_and(|rest| rest.starts_with('=')));
+        let keys = match first {
+            Some(at) if names_something => at,
+            other if self.text.trim_start().starts_with('[') => other.unwrap_or(self.text.len()),
+            _ => 0,
         };
-        self.text.chars().map(mask).collect()
+        let mask = |(at, c): (usize, char)| if at >= keys && c.is_alphanumeric() { '*' } else { plain(c) };
+        self.text.char_indices().map(mask).collect()
     }
 }
 
@@ -206,7 +210,7 @@ mod tests {
     fn shows_no_string_but_the_one_it_is_about() {
         let text = "t = { password = \"hun\\\"ter2\", key = 'a', user = \"bob\" }";
         let shown = remark(text, "\"bob\"", Shown::Place).to_string();
-        assert!(shown.contains("password = \"********\", key = '*', user = \"bob\""), "{shown}");
+        assert!(shown.contains("password = \"*********\", key = '*', user = \"bob\""), "{shown}");
         let shown = remark(text, "t =", Shown::Keys).to_string();
         assert!(!shown.contains("hun") && !shown.contains("ter2") && !shown.contains("bob"), "{shown}");
         let text = "p = \"\"\"\nhunter2\n\"\"\"";

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     keys::{self, spell},
-    reader::{Located, Reader, Section, check_name, quoted},
+    reader::{Located, Reader, check_name, quoted},
+    section::Section,
     statement::{self, Step},
     target::{Draft, database_limit},
 };
@@ -95,9 +96,9 @@ fn ttl(section: &Section<'_>) -> Option<TtlBounds> {
     let (default, max) = (section.duration("default_ttl"), section.duration("max_ttl"));
     let (default, max) = (default?, max?);
     if default.value > max.value {
-        let at = section.written("default_ttl").or_else(|| section.written("max_ttl"));
+        let at = if section.written("default_ttl").is_some() { &default.at } else { &max.at };
         section.reader.complain(
-            &at.map_or(default.at.clone(), |at| super::remark::Place { span: default.at.span.clone(), ..at }),
+            at,
             format!("default_ttl ({}) is above max_ttl ({})", spell(default.value), spell(max.value)),
         );
         return None;
@@ -157,7 +158,7 @@ fn hosts(section: &Section<'_>, engine: Option<Engine>) -> Option<Vec<HostPatter
                 section.reader.complain(&at, "names no host; leave it out for any, which is \"%\"");
                 return None;
             }
-            let unique = refuse_repeated(section.reader, &texts, |text| text.to_ascii_lowercase());
+            let unique = refuse_repeated(section.reader, &texts, str::to_ascii_lowercase);
             section.reader.parse_all(&texts).filter(|_| unique)
         }
     }

@@ -4,8 +4,9 @@ use std::{env::VarError, io, path::PathBuf};
 
 use super::{
     Environment,
-    reader::{Located, Reader, Section, quoted},
+    reader::{Located, Reader, quoted},
     remark::{Place, Shown},
+    section::Section,
 };
 use crate::domain::Password;
 

@@ -4,8 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     Environment, SecretFileError,
-    reader::{Section, quoted},
+    reader::quoted,
     secret::{self, Pem, pem},
+    section::Section,
 };
 use crate::domain::Password;
 

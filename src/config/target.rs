@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::{
-    reader::{Located, Reader, Section, quoted},
+    reader::{Located, Reader, quoted},
     secret::{self, Pem, pem},
+    section::Section,
 };
 use crate::{
     domain::{Engine, TargetName},
@@ -152,11 +153,10 @@ fn tls(section: &Section<'_>, hosts: Option<&[(String, u16)]>) -> Option<TlsSett
     let mode = match written.as_ref().map(|mode| mode.value.as_str()) {
         Some("disable") => TlsMode::Disable,
         Some("require") => TlsMode::Require,
-        Some(_) => TlsMode::VerifyFull,
         None if section.written("mode").is_some() => return None,
         // Whoever writes about certificates wants them looked at, on loopback too.
         None if local? && !section.is_written() => TlsMode::Disable,
-        None => TlsMode::VerifyFull,
+        Some(_) | None => TlsMode::VerifyFull,
     };
     if mode != TlsMode::VerifyFull {
         section.refuse("ca_file", "is looked at only with mode = \"verify-full\"");

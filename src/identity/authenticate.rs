@@ -37,6 +37,9 @@ pub enum AuthenticationError {
     /// What was presented is not a token.
     #[error("{0}")]
     Malformed(#[from] super::TokenFormatError),
+    /// The header it would be in cannot be used.
+    #[error("the authorization header {0}")]
+    Header(&'static str),
     /// Nobody here made this token.
     #[error("unknown token: it was not issued here")]
     Unknown,
@@ -52,6 +55,21 @@ pub enum AuthenticationError {
     /// The store cannot be asked, or cannot record the refusal.
     #[error("sign-in is not possible right now")]
     Store(#[from] StoreError),
+}
+
+/// A caller that was not accepted, not audited yet.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Why.
+    pub error: AuthenticationError,
+    /// The token it presented, when it is one made here.
+    pub token: Option<TokenId>,
+}
+
+impl From<AuthenticationError> for Rejected {
+    fn from(error: AuthenticationError) -> Self {
+        Self { error, token: None }
+    }
 }
 
 /// Authenticates callers.
@@ -76,20 +94,44 @@ impl Authenticator {
         address: Option<IpAddr>,
     ) -> Result<Caller, AuthenticationError> {
         match self.recognise(presented, address).await {
-            Ok(token) => Ok(Caller { principal: token.principal, token: token.id, address }),
-            Err((AuthenticationError::Store(error), _)) => Err(error.into()),
-            Err((refusal, token)) => {
-                let resource = token.map_or_else(|| "tokens/-".to_owned(), |id| format!("tokens/{id}"));
-                let actor = Actor::Unauthenticated { address };
-                let draft = Draft::new(self.clock.now(), actor, "caller.authenticated", resource)
-                    .refused(refusal.to_string());
-                self.store.record(draft).await?;
-                Err(refusal)
-            }
+            Ok(caller) => Ok(caller),
+            Err(rejected) => Err(self.record(rejected, address).await),
         }
     }
 
-    async fn recognise(
+    /// Audits a rejection. When even that fails, that is the error.
+    pub async fn record(&self, rejected: Rejected, address: Option<IpAddr>) -> AuthenticationError {
+        let Rejected { error, token } = rejected;
+        if matches!(error, AuthenticationError::Store(_)) {
+            return error;
+        }
+        let resource = token.map_or_else(|| "tokens/-".to_owned(), |id| format!("tokens/{id}"));
+        let actor = Actor::Unauthenticated { address };
+        let draft =
+            Draft::new(self.clock.now(), actor, "caller.authenticated", resource).refused(error.to_string());
+        match self.store.record(draft).await {
+            Ok(()) => error,
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Authenticates without auditing a refusal: for a face that bounds how many refusals it has audited, and for looking
+    /// again at a caller whose call lasts.
+    ///
+    /// # Errors
+    /// [`Rejected`]; to be handed to [`Authenticator::record`].
+    pub async fn recognise(
+        &self,
+        presented: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<Caller, Rejected> {
+        match self.stored(presented, address).await {
+            Ok(token) => Ok(Caller { principal: token.principal, token: token.id, address }),
+            Err((error, token)) => Err(Rejected { error, token }),
+        }
+    }
+
+    async fn stored(
         &self,
         presented: Option<&str>,
         address: Option<IpAddr>,

@@ -63,8 +63,11 @@ impl Issuer {
         let (mut revoked, mut before) = (0, None);
         loop {
             let page = self.store.list(&filter, PageRequest { size: BATCH, before }).await?;
-            let ended: Vec<Result<Lease, Refusal>> = stream::iter(&page.items)
-                .map(|lease| self.end(caller, lease, EndCause::Revoked { reason: reason.clone() }))
+            let ended: Vec<Result<Lease, Refusal>> = stream::iter(page.items)
+                .map(|lease| {
+                    let cause = EndCause::Revoked { reason: reason.clone() };
+                    async move { self.end(caller, &lease, cause).await }
+                })
                 .buffer_unordered(64)
                 .collect()
                 .await;

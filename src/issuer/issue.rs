@@ -112,8 +112,8 @@ impl Issuer {
             self.authorise(caller, action, "lease.requested", format!("roles/{}", role.name)).await?;
         let now = self.clock.now();
         let id = LeaseId::new(now, self.random.bits());
-        let longest =
-            SignedDuration::try_from(target.longest_creation()).unwrap_or(SignedDuration::from_secs(60));
+        let longest = SignedDuration::try_from(target.settings().pool.longest_creation())
+            .unwrap_or(SignedDuration::from_secs(60));
         let lease = Lease {
             id,
             kind: LeaseKind::Ephemeral,
@@ -298,7 +298,7 @@ impl Attempt {
             engine: self.target.engine(),
             addresses: self.target.client_addresses(),
             database: self.role.database.clone().or_else(|| self.target.client_database()),
-            tls_mode: self.target.tls_mode(),
+            tls_mode: self.target.settings().tls.mode,
         }
     }
 }

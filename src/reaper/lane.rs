@@ -149,7 +149,7 @@ impl Lane {
 
     async fn end_batch(&self, target: &Arc<dyn Target>, due: Vec<Lease>) -> Result<(), Halt> {
         let ending = self.mark(due).await?;
-        let concurrency = target.ending_concurrency().max(1);
+        let concurrency = target.settings().pool.ending.max(1);
         let mut outcomes =
             stream::iter(ending).map(|lease| self.end_one(target, lease)).buffer_unordered(concurrency);
         while let Some(outcome) = outcomes.next().await {

@@ -66,6 +66,7 @@ pub struct Binaries {
     engine: Engine,
     version: ServerVersion,
     server: PathBuf,
+    /// The program that makes a data directory, where that is not the server itself.
     initialise: Option<PathBuf>,
     cache: Option<PathBuf>,
 }
@@ -131,11 +132,6 @@ impl Binaries {
         &self.server
     }
 
-    /// The program that makes a data directory, where that is not the server itself.
-    pub(super) fn initialise(&self) -> Option<&Path> {
-        self.initialise.as_deref()
-    }
-
     pub(super) fn cache(&self) -> Option<&Path> {
         self.cache.as_deref()
     }
@@ -145,9 +141,14 @@ impl Binaries {
         self.server.parent().and_then(Path::parent).unwrap_or(Path::new("/"))
     }
 
-    /// Starts a program of this installation.
-    pub(super) fn command(&self, program: &Path) -> CommandLine {
-        command(program)
+    /// Starts the server.
+    pub(super) fn serve(&self) -> CommandLine {
+        command(&self.server)
+    }
+
+    /// Starts the program that makes a data directory.
+    pub(super) fn initialise(&self) -> CommandLine {
+        command(self.initialise.as_deref().unwrap_or(&self.server))
     }
 
     fn probe(engine: Engine, server: &Path, locations: &Locations) -> Option<Self> {

@@ -166,11 +166,14 @@ impl Guard {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Whoever gives up on the reply ends the guard: the next one would read the wrong reply.
     async fn tell(&mut self, verb: &[u8], words: &[u8]) -> io::Result<i32> {
-        let pipe = self.commands.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        let mut pipe = self.commands.take().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
         // A line is far smaller than the pipe's buffer and the guard reads: this does not block.
         pipe.write_all(&[verb, words, b"\n"].concat())?;
-        self.reply().await
+        let reply = self.reply().await?;
+        self.commands = Some(pipe);
+        Ok(reply)
     }
 
     /// Waits on a thread of its own, so that a guard is tied to no runtime and may be shared by many.

@@ -6,6 +6,7 @@
 mod binaries;
 mod guard;
 mod identity;
+mod layout;
 mod mysql;
 mod port;
 mod postgres;
@@ -15,5 +16,6 @@ mod sql;
 mod statements;
 
 pub use binaries::{Binaries, BinariesNotFound, Locations, ServerVersion};
-pub use sample::{Sample, SampleError, SampleNames};
-pub use server::{Administrator, Durability, SandboxError, Server, ServerSpec, ServerTls};
+pub use layout::ServerTls;
+pub use sample::{Sample, SampleError, SampleNames, sample_statements};
+pub use server::{Administrator, Durability, SandboxError, Server, ServerSpec};

@@ -7,17 +7,15 @@ use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
 use super::{
     binaries::Binaries,
     guard::{CommandLine, Signal},
-    server::{Administrator, Durability, Layout, ServerSpec},
+    layout::Layout,
+    server::{Administrator, Durability, Habits, ServerSpec},
     sql,
 };
 use crate::domain::Engine;
 
-/// The name of the account that may do everything.
-pub(super) const ADMINISTRATOR: &str = "root";
-/// An orderly shutdown.
-pub(super) const GRACEFULLY: Signal = Signal::Terminate;
-/// One process: nothing is left of it.
-pub(super) const ABRUPTLY: Signal = Signal::Kill;
+/// A server is one process: nothing is left of it after KILL.
+pub(super) const HABITS: Habits =
+    Habits { administrator: "root", gracefully: Signal::Terminate, abruptly: Signal::Kill };
 
 /// Statements the server runs once, before it lets anybody in.
 const FIRST_STATEMENTS: &str = "first.sql";
@@ -42,9 +40,8 @@ const MARIADB_LEFTOVERS: &str = "DELETE FROM mysql.global_priv WHERE User = 'roo
                                  ('localhost', '127.0.0.1');\nFLUSH PRIVILEGES;\n";
 
 pub(super) fn initialise(binaries: &Binaries, layout: &Layout) -> CommandLine {
-    let program = binaries.initialise().unwrap_or(binaries.server());
     let command = binaries
-        .command(program)
+        .initialise()
         .arg("--no-defaults")
         .option("--datadir", layout.data())
         .option("--basedir", binaries.base());
@@ -73,7 +70,7 @@ pub(super) fn serve(spec: &ServerSpec, layout: &Layout, first: bool) -> CommandL
     let engine = spec.binaries.engine();
     let mut command = spec
         .binaries
-        .command(spec.binaries.server())
+        .serve()
         .arg("--no-defaults")
         .option("--datadir", layout.data())
         .option("--basedir", spec.binaries.base())

@@ -7,15 +7,14 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::{
     binaries::Binaries,
     guard::{CommandLine, Signal},
-    server::{Administrator, Durability, Layout, ServerSpec, ServerTls},
+    layout::{Layout, ServerTls},
+    server::{Administrator, Durability, Habits, ServerSpec},
 };
 
-/// The name of the superuser.
-pub(super) const ADMINISTRATOR: &str = "postgres";
-/// "Fast" shutdown: sessions are ended, data is written.
-pub(super) const GRACEFULLY: Signal = Signal::Interrupt;
-/// "Immediate" shutdown: what a crash leaves on disk, but no orphaned server processes as after KILL.
-pub(super) const ABRUPTLY: Signal = Signal::Quit;
+/// "Fast" shutdown writes data and ends sessions. "Immediate" shutdown leaves on disk what a crash leaves, but no
+/// orphaned server processes as KILL does.
+pub(super) const HABITS: Habits =
+    Habits { administrator: "postgres", gracefully: Signal::Interrupt, abruptly: Signal::Quit };
 
 const PASSWORD_FILE: &str = "superuser";
 
@@ -24,11 +23,10 @@ pub(super) fn prepare(layout: &Layout, administrator: &Administrator) -> io::Res
 }
 
 pub(super) fn initialise(binaries: &Binaries, layout: &Layout) -> CommandLine {
-    let program = binaries.initialise().unwrap_or(binaries.server());
     binaries
-        .command(program)
+        .initialise()
         .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"])
-        .option("--username", ADMINISTRATOR)
+        .option("--username", HABITS.administrator)
         .option("--pwfile", layout.directory.join(PASSWORD_FILE))
         .option("--pgdata", layout.data())
 }
@@ -46,7 +44,8 @@ fn access(tls: Option<&ServerTls>) -> String {
     } else {
         "host all all 127.0.0.1/32 scram-sha-256"
     };
-    format!("local all all scram-sha-256\nhost all {ADMINISTRATOR} 127.0.0.1/32 scram-sha-256\n{everybody}\n")
+    let administrator = HABITS.administrator;
+    format!("local all all scram-sha-256\nhost all {administrator} 127.0.0.1/32 scram-sha-256\n{everybody}\n")
 }
 
 pub(super) fn serve(spec: &ServerSpec, layout: &Layout) -> CommandLine {
@@ -72,7 +71,7 @@ pub(super) fn serve(spec: &ServerSpec, layout: &Layout) -> CommandLine {
         }
     }
     settings.extend(spec.settings.iter().map(|(name, value)| (name.as_str(), value.clone())));
-    let command = spec.binaries.command(spec.binaries.server()).arg("-D").arg(layout.data());
+    let command = spec.binaries.serve().arg("-D").arg(layout.data());
     settings.iter().fold(command, |command, (name, value)| command.arg("-c").arg(format!("{name}={value}")))
 }
 

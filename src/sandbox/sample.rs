@@ -11,7 +11,10 @@ use super::{
     server::{Administrator, Server, password},
     sql, statements,
 };
-use crate::{domain::Engine, random::Random};
+use crate::{
+    domain::{Engine, Password},
+    random::Random,
+};
 
 /// What things are called in a sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,22 @@ impl SampleNames {
             administrator: named(usual.administrator),
             switch: named(usual.switch),
         }
+    }
+
+    /// Puts names and a password into a statement.
+    fn render(&self, engine: Engine, statement: &str, password: &Password) -> String {
+        let names = [
+            ("{database}", &self.database),
+            ("{read}", &self.read),
+            ("{write}", &self.write),
+            ("{owner}", &self.owner),
+            ("{administrator}", &self.administrator),
+            ("{switch}", &self.switch),
+        ];
+        let quote =
+            |text: String, (slot, name): &(&str, &String)| text.replace(slot, &sql::identifier(engine, name));
+        let text = names.iter().fold(statement.to_owned(), quote);
+        text.replace("{password}", &sql::literal(engine, password.expose()))
     }
 }
 
@@ -120,7 +139,7 @@ impl Sample {
             .map_err(|source| SampleError::Connect(Engine::Postgres, source.into()))?;
         for statement in statements {
             client
-                .simple_query(&self.render(Engine::Postgres, statement))
+                .simple_query(&self.names.render(Engine::Postgres, statement, &self.administrator.password))
                 .await
                 .map_err(|source| SampleError::Statement { statement, source: source.into() })?;
         }
@@ -132,37 +151,32 @@ impl Sample {
         let mut connection = mysql::connect(server.port(), server.administrator())
             .await
             .map_err(|source| SampleError::Connect(engine, source.into()))?;
-        let account = match engine {
-            Engine::Mysql => statements::MYSQL_ADMINISTRATOR,
-            _ => statements::MARIADB_ADMINISTRATOR,
-        };
-        for statement in statements::MYSQL_DATABASE.iter().chain(account) {
+        for statement in mysql_statements(engine) {
             connection
-                .query_drop(self.render(engine, statement))
+                .query_drop(self.names.render(engine, statement, &self.administrator.password))
                 .await
                 .map_err(|source| SampleError::Statement { statement, source: source.into() })?;
         }
         connection.disconnect().await.map_err(|source| SampleError::Connect(engine, source.into()))
     }
+}
 
-    /// Puts names and password in.
-    fn render(&self, engine: Engine, statement: &str) -> String {
-        let names = [
-            ("{database}", &self.names.database),
-            ("{read}", &self.names.read),
-            ("{write}", &self.names.write),
-            ("{owner}", &self.names.owner),
-            ("{administrator}", &self.names.administrator),
-            ("{switch}", &self.names.switch),
-        ];
-        let password = sql::literal(engine, self.administrator.password.expose());
-        names
-            .iter()
-            .fold(statement.to_owned(), |text, (slot, name)| {
-                text.replace(slot, &sql::identifier(engine, name))
-            })
-            .replace("{password}", &password)
-    }
+/// The statements that make a sample, for people to read: with `…` in place of the password.
+pub fn sample_statements(engine: Engine, version: ServerVersion, names: &SampleNames) -> Vec<String> {
+    let statements = match engine {
+        Engine::Postgres => [&server_statements(version), statements::POSTGRES_DATABASE].concat(),
+        Engine::Mysql | Engine::Mariadb => mysql_statements(engine),
+    };
+    let password = Password::new("…".to_owned());
+    statements.iter().map(|statement| names.render(engine, statement, &password)).collect()
+}
+
+fn mysql_statements(engine: Engine) -> Vec<&'static str> {
+    let account = match engine {
+        Engine::Mysql => statements::MYSQL_ADMINISTRATOR,
+        _ => statements::MARIADB_ADMINISTRATOR,
+    };
+    [statements::MYSQL_DATABASE, account].concat()
 }
 
 fn server_statements(version: ServerVersion) -> Vec<&'static str> {
@@ -173,16 +187,25 @@ fn server_statements(version: ServerVersion) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Password;
 
     #[test]
     fn names_and_password_are_quoted_by_type() {
         let names = SampleNames { read: "a\"b`c".to_owned(), ..SampleNames::with_suffix("x1") };
-        let administrator =
-            Administrator { user: "mayfly_x1".to_owned(), password: Password::new("it's".to_owned()) };
-        let sample = Sample { names, administrator };
-        let statement = "GRANT {read} TO {administrator} {password}";
-        assert_eq!(sample.render(Engine::Postgres, statement), "GRANT \"a\"\"b`c\" TO \"mayfly_x1\" 'it''s'");
-        assert_eq!(sample.render(Engine::Mysql, statement), "GRANT `a\"b``c` TO `mayfly_x1` 'it''s'");
+        let password = Password::new("it's".to_owned());
+        let render = |engine| names.render(engine, "GRANT {read} TO {administrator} {password}", &password);
+        assert_eq!(render(Engine::Postgres), "GRANT \"a\"\"b`c\" TO \"mayfly_x1\" 'it''s'");
+        assert_eq!(render(Engine::Mysql), "GRANT `a\"b``c` TO `mayfly_x1` 'it''s'");
+    }
+
+    #[test]
+    fn every_slot_is_filled() {
+        let version = |major| ServerVersion { major, minor: 0 };
+        for (engine, major) in
+            [(Engine::Postgres, 15), (Engine::Postgres, 16), (Engine::Mysql, 8), (Engine::Mariadb, 10)]
+        {
+            for statement in sample_statements(engine, version(major), &SampleNames::default()) {
+                assert!(!statement.contains(['{', '}']), "{statement}");
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     binaries::{Binaries, ServerVersion},
     guard::{CommandLine, Guard, Signal},
     identity::Identity,
+    layout::{Layout, ServerTls},
     mysql, port, postgres,
 };
 use crate::{
@@ -34,18 +35,6 @@ pub enum Durability {
     /// Nothing: for tests and demonstrations.
     #[default]
     Throwaway,
-}
-
-/// The certificate a server shows, in PEM files that need not be readable for the user it runs as.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerTls {
-    /// Its certificate chain.
-    pub certificate: PathBuf,
-    /// The key of the certificate.
-    pub key: PathBuf,
-    /// Who signs clients' certificates. On PostgreSQL everybody but the administrator must then show one; on MySQL and
-    /// MariaDB the accounts say who must.
-    pub client_authority: Option<PathBuf>,
 }
 
 /// What kind of server to start.
@@ -125,49 +114,21 @@ pub struct Administrator {
     pub password: Password,
 }
 
-/// Where a server lives.
-#[derive(Debug, Clone)]
-pub(super) struct Layout {
-    pub(super) directory: PathBuf,
-    pub(super) port: u16,
-    pub(super) identity: Identity,
+/// How an engine's servers are addressed and ended.
+#[derive(Debug)]
+pub(super) struct Habits {
+    /// The name of the account that may do everything.
+    pub(super) administrator: &'static str,
+    /// Ends a server in good order.
+    pub(super) gracefully: Signal,
+    /// Ends a server as a crash would.
+    pub(super) abruptly: Signal,
 }
 
-impl Layout {
-    pub(super) fn data(&self) -> PathBuf {
-        self.directory.join("data")
-    }
-
-    /// Writes a file that only the server's user can read.
-    pub(super) fn write(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        fs::write(path, b"")?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        fs::write(path, contents)?;
-        self.identity.own(path)
-    }
-
-    /// Brings the certificate files to where, and so that, the server can read them.
-    pub(super) fn install_tls(&self, tls: Option<&ServerTls>) -> io::Result<()> {
-        let Some(tls) = tls else { return Ok(()) };
-        self.write(&self.certificate(), &fs::read(&tls.certificate)?)?;
-        self.write(&self.key(), &fs::read(&tls.key)?)?;
-        match &tls.client_authority {
-            Some(authority) => self.write(&self.client_authority(), &fs::read(authority)?),
-            None => Ok(()),
-        }
-    }
-
-    pub(super) fn certificate(&self) -> PathBuf {
-        self.directory.join("server.crt")
-    }
-
-    pub(super) fn key(&self) -> PathBuf {
-        self.directory.join("server.key")
-    }
-
-    pub(super) fn client_authority(&self) -> PathBuf {
-        self.directory.join("clients.crt")
+fn habits(engine: Engine) -> &'static Habits {
+    match engine {
+        Engine::Postgres => &postgres::HABITS,
+        Engine::Mysql | Engine::Mariadb => &mysql::HABITS,
     }
 }
 
@@ -192,18 +153,11 @@ impl Server {
         let directory = parent.join(format!("mayfly-{engine}-{:016x}", random.bits()));
         let failed = |source| SandboxError::Directory { directory: directory.clone(), source };
         let identity = Identity::choose().map_err(failed)?;
-        let farewell = match engine {
-            Engine::Postgres => postgres::ABRUPTLY,
-            Engine::Mysql | Engine::Mariadb => mysql::ABRUPTLY,
-        };
-        let guard = Guard::start(directory.clone(), farewell, identity).await.map_err(failed)?;
+        let habits = habits(engine);
+        let guard = Guard::start(directory.clone(), habits.abruptly, identity).await.map_err(failed)?;
         let layout = Layout { directory: directory.clone(), port: 0, identity };
-        let password = password(random);
-        let user = match engine {
-            Engine::Postgres => postgres::ADMINISTRATOR,
-            Engine::Mysql | Engine::Mariadb => mysql::ADMINISTRATOR,
-        };
-        let administrator = Administrator { user: user.to_owned(), password };
+        let administrator =
+            Administrator { user: habits.administrator.to_owned(), password: password(random) };
         let mut server = Self { spec, guard, layout, administrator };
         server.initialise().await?;
         server.start_on_a_free_port(random).await?;
@@ -250,11 +204,7 @@ impl Server {
     /// # Errors
     /// When the guard is gone, and the server with it.
     pub async fn halt(&mut self) -> Result<(), SandboxError> {
-        let signal = match self.engine() {
-            Engine::Postgres => postgres::GRACEFULLY,
-            Engine::Mysql | Engine::Mariadb => mysql::GRACEFULLY,
-        };
-        self.end(signal).await
+        self.end(habits(self.engine()).gracefully).await
     }
 
     /// Takes it down as a crash would; its data stays, for [`Server::start_again`].
@@ -262,11 +212,7 @@ impl Server {
     /// # Errors
     /// When the guard is gone, and the server with it.
     pub async fn crash(&mut self) -> Result<(), SandboxError> {
-        let signal = match self.engine() {
-            Engine::Postgres => postgres::ABRUPTLY,
-            Engine::Mysql | Engine::Mariadb => mysql::ABRUPTLY,
-        };
-        self.end(signal).await
+        self.end(habits(self.engine()).abruptly).await
     }
 
     /// Starts it again after [`Server::halt`] or [`Server::crash`], on the same data and port.
@@ -312,7 +258,10 @@ impl Server {
             Engine::Postgres => postgres::initialise(&self.spec.binaries, &self.layout),
             Engine::Mysql | Engine::Mariadb => mysql::initialise(&self.spec.binaries, &self.layout),
         };
-        let status = self.guard.run(&command).await.map_err(|source| SandboxError::Guard(engine, source))?;
+        let status = match tokio::time::timeout(START_LIMIT, self.guard.run(&command)).await {
+            Ok(status) => status.map_err(|source| SandboxError::Guard(engine, source))?,
+            Err(_) => return Err(SandboxError::Unready { engine, log: self.last_words() }),
+        };
         if status != 0 {
             return Err(SandboxError::Initialise { engine, log: self.last_words() });
         }

@@ -56,17 +56,20 @@ pub(super) const MYSQL_DATABASE: &[&str] = &[
 ];
 
 /// MySQL: the administration account. `CREATE USER` creates, locks and drops accounts; `CONNECTION_ADMIN` ends other
-/// people's sessions, `PROCESS` shows them; `SELECT` on `mysql` shows accounts and their roles. The last grant is for
-/// the dead-man's switch.
+/// people's sessions, `PROCESS` shows them; the columns show which accounts there are and what they are members of, and
+/// no verifier. The groups it may pass on are named, which is less than `ROLE_ADMIN`. The last grant lets it make and
+/// keep the dead-man's switch.
 pub(super) const MYSQL_ADMINISTRATOR: &[&str] = &[
     "CREATE USER {administrator}@'%' IDENTIFIED BY {password}",
-    "GRANT CREATE USER, PROCESS, CONNECTION_ADMIN, ROLE_ADMIN ON *.* TO {administrator}@'%'",
+    "GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO {administrator}@'%'",
     "GRANT {read}, {write} TO {administrator}@'%' WITH ADMIN OPTION",
-    "GRANT SELECT ON mysql.* TO {administrator}@'%'",
+    "GRANT SELECT (User, Host) ON mysql.user TO {administrator}@'%'",
+    "GRANT SELECT (FROM_USER, FROM_HOST, TO_USER, TO_HOST) ON mysql.role_edges TO {administrator}@'%'",
     "GRANT ALL PRIVILEGES ON {switch}.* TO {administrator}@'%'",
 ];
 
-/// MariaDB: the same. `SET DEFAULT ROLE` for somebody else wants `UPDATE` on `mysql`.
+/// MariaDB: the same, with wider reading, as an account's state is one JSON value there. `SET DEFAULT ROLE` for
+/// somebody else wants `UPDATE` on `mysql`.
 pub(super) const MARIADB_ADMINISTRATOR: &[&str] = &[
     "CREATE USER {administrator}@'%' IDENTIFIED BY {password}",
     "GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO {administrator}@'%'",

@@ -92,11 +92,16 @@ impl TargetError {
         self
     }
 
-    /// Marks that the statement was sent and may have taken effect, or may still do so.
+    /// Marks an error that came after a statement was sent: when no answer came, its outcome is unknown.
     #[must_use]
-    pub fn with_unknown_outcome(mut self) -> Self {
-        self.outcome_unknown = true;
+    pub fn after_sending(mut self) -> Self {
+        self.outcome_unknown = self.outcome_is_unknown();
         self
+    }
+
+    /// Whether an operation under way may have been cut off, so that what it sent may still take effect.
+    pub fn outcome_is_unknown(&self) -> bool {
+        self.outcome_unknown || matches!(self.kind, TargetErrorKind::TimedOut | TargetErrorKind::Unavailable)
     }
 
     /// Whether no statement was sent at all, so that nothing can have changed on the target.

@@ -2,7 +2,7 @@
 //!
 //! One trait, [`Target`]; one folder an engine. A target knows SQL, connections and verifiers; it knows nothing of
 //! leases' states, of the store or of who may ask. Every step is idempotent: done twice it has the effect of once, and
-//! "already gone" is success. A new engine is one folder here and one line in `connect`.
+//! "already gone" is success. A new engine is one folder here and one line in [`connect`].
 
 mod error;
 mod finding;
@@ -12,7 +12,7 @@ mod password;
 pub mod postgres;
 mod settings;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -164,26 +164,29 @@ pub struct Examination {
 /// Every method fails with a [`TargetError`] whose kind says whether trying again can help.
 #[async_trait]
 pub trait Target: Send + Sync {
+    /// How it was configured.
+    fn settings(&self) -> &TargetSettings;
+
     /// Its name.
-    fn name(&self) -> &TargetName;
+    fn name(&self) -> &TargetName {
+        &self.settings().name
+    }
 
     /// The engine it was configured as.
-    fn engine(&self) -> Engine;
+    fn engine(&self) -> Engine {
+        self.settings().engine
+    }
 
     /// Where clients connect, in order of preference: host and port.
-    fn client_addresses(&self) -> Vec<(String, u16)>;
+    fn client_addresses(&self) -> Vec<(String, u16)> {
+        let settings = self.settings();
+        if settings.client_hosts.is_empty() { settings.hosts.clone() } else { settings.client_hosts.clone() }
+    }
 
     /// The database clients are pointed at when the role names none.
-    fn client_database(&self) -> Option<String>;
-
-    /// How far clients must go with TLS, as far as Mayfly knows: what it does itself.
-    fn tls_mode(&self) -> TlsMode;
-
-    /// The longest a creation can take, all waits included; beyond it nobody works on it any more, here or on the server.
-    fn longest_creation(&self) -> Duration;
-
-    /// Connections for ending: how many leases may be ended at once.
-    fn ending_concurrency(&self) -> usize;
+    fn client_database(&self) -> Option<String> {
+        self.settings().database.clone()
+    }
 
     /// Draws a password and computes its verifier, off the async threads.
     async fn prepare(&self, role: &Role) -> Result<Secret, TargetError>;
@@ -222,6 +225,17 @@ pub trait Target: Send + Sync {
     /// Examines everything the given roles will need, without changing anything: version, privileges, clock, group roles, and
     /// that the role objects are reassigned to exists, cannot log in and has no privilege beyond owning.
     async fn examine(&self, roles: &[&Role]) -> Examination;
+}
+
+/// A target by its settings. Connects nowhere: a server that is down now can be up when it is needed.
+///
+/// # Errors
+/// When a file of its TLS settings cannot be used.
+pub fn connect(settings: TargetSettings, surroundings: Surroundings) -> Result<Arc<dyn Target>, TargetError> {
+    match settings.engine {
+        Engine::Postgres => Ok(Arc::new(postgres::Postgres::new(settings, surroundings)?)),
+        Engine::Mysql | Engine::Mariadb => Ok(Arc::new(mysql::Mysql::new(settings, surroundings)?)),
+    }
 }
 
 /// Everything a target needs of its surroundings.

@@ -1,12 +1,14 @@
 //! Behaviour, against real servers.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "clippy's exception for tests does not reach the helpers of an integration test"
 )]
 
 mod deploy;
+mod lifecycle;
+mod mysql;
+mod postgres;
 mod sandbox;
 mod store;
 mod support;

@@ -10,11 +10,12 @@ use std::{
 
 use mayfly::{
     domain::Engine,
-    sandbox::{Sample, SampleNames, ServerTls},
+    random::SystemRandom,
+    sandbox::{Binaries, Durability, Locations, SandboxError, Server, ServerSpec},
 };
 use mysql_async::prelude::Queryable;
 
-use crate::support::{self, MyFixture, PgFixture, eventually};
+use crate::support::{self, MyFixture, PgFixture, TestCertificates, eventually};
 
 async fn leaves_nothing_when_stopped(engine: Engine) {
     let Some(server) = support::own_server(engine, |_| {}).await else { return };
@@ -62,8 +63,8 @@ async fn holds_a_server_until_killed() {
         .into_iter()
         .find(|known| known.as_str() == engine)
         .unwrap();
-    let adjust = |spec: &mut mayfly::sandbox::ServerSpec| spec.parent = Some(PathBuf::from(&parent));
-    let _server = support::own_server(engine, adjust).await.expect("an engine under test");
+    let adjust = |spec: &mut ServerSpec| spec.parent = Some(PathBuf::from(&parent));
+    let _server = support::own_server(engine, adjust).await.unwrap();
     fs::write(Path::new(&parent).join("started"), "").unwrap();
     std::future::pending::<()>().await;
 }
@@ -224,4 +225,104 @@ async fn the_mariadb_sample_separates_reading_writing_and_administering() {
 async fn the_mysql_sample_separates_reading_writing_and_administering() {
     let Some(my) = support::mysql().await else { return };
     sample_separates(my).await;
+}
+
+#[tokio::test]
+async fn a_durable_server_keeps_the_defaults_of_its_engine() {
+    let durable = |spec: &mut ServerSpec| spec.durability = Durability::Full;
+    let Some(server) = support::own_server(Engine::Postgres, durable).await else { return };
+    let pg = PgFixture::on(server).await;
+    let changed = "SELECT count(*) FROM pg_settings WHERE setting = 'off' AND \
+                   name IN ('fsync', 'synchronous_commit', 'full_page_writes')";
+    assert_eq!(pg.superuser().await.query_one(changed, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_start_says_why_and_leaves_nothing() {
+    if support::shared_server(Engine::Postgres).await.is_none() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let binaries = Binaries::find(Engine::Postgres, &Locations::from_environment()).unwrap();
+    let mut spec = ServerSpec::new(binaries);
+    spec.parent = Some(parent.path().to_owned());
+    spec.settings.push(("max_connections".to_owned(), "many".to_owned()));
+    let error = Server::start(spec, &SystemRandom).await.unwrap_err();
+    assert!(matches!(&error, SandboxError::Ended { log, .. } if log.contains("max_connections")), "{error}");
+    eventually("the directory is gone", async || directory_in(parent.path()).is_none().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_is_named() {
+    if support::shared_server(Engine::Postgres).await.is_none() {
+        return;
+    }
+    let binaries = Binaries::find(Engine::Postgres, &Locations::from_environment()).unwrap();
+    let mut spec = ServerSpec::new(binaries);
+    spec.parent = Some(PathBuf::from("/nonexistent/place"));
+    let error = Server::start(spec, &SystemRandom).await.unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/place"), "{error}");
+}
+
+#[tokio::test]
+async fn postgres_shows_the_certificate_it_was_given() {
+    let certificates = TestCertificates::new();
+    let adjust = |spec: &mut ServerSpec| spec.tls = Some(certificates.for_servers());
+    let Some(server) = support::own_server(Engine::Postgres, adjust).await else { return };
+    let account = server.administrator();
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(server.port()).dbname("postgres");
+    config.user(&account.user).password(account.password.expose());
+    config.ssl_mode(tokio_postgres::config::SslMode::Require);
+    let (client, connection) = config.connect(certificates.postgres_connector()).await.unwrap();
+    tokio::spawn(connection);
+    let row =
+        client.query_one("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await.unwrap();
+    assert!(row.get::<_, bool>(0));
+    let stranger = TestCertificates::new();
+    assert!(config.connect(stranger.postgres_connector()).await.is_err());
+    server.stop().await.unwrap();
+}
+
+async fn shows_its_certificate(engine: Engine) {
+    let certificates = TestCertificates::new();
+    let adjust = |spec: &mut ServerSpec| spec.tls = Some(certificates.for_servers());
+    let Some(server) = support::own_server(engine, adjust).await else { return };
+    let account = server.administrator();
+    let options = mysql_async::OptsBuilder::default()
+        .ip_or_hostname("127.0.0.1")
+        .tcp_port(server.port())
+        .prefer_socket(false)
+        .user(Some(&account.user))
+        .pass(Some(account.password.expose()));
+    let trusting = options.clone().ssl_opts(certificates.mysql_options());
+    let mut connection = mysql_async::Conn::new(trusting).await.unwrap();
+    let cipher: Option<(String, String)> =
+        connection.query_first("SHOW STATUS LIKE 'Ssl_cipher'").await.unwrap();
+    assert!(!cipher.unwrap().1.is_empty());
+    connection.disconnect().await.unwrap();
+    let stranger = options.ssl_opts(TestCertificates::new().mysql_options());
+    assert!(mysql_async::Conn::new(stranger).await.is_err());
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn mariadb_shows_the_certificate_it_was_given() {
+    shows_its_certificate(Engine::Mariadb).await;
+}
+
+#[tokio::test]
+async fn mysql_shows_the_certificate_it_was_given() {
+    shows_its_certificate(Engine::Mysql).await;
+}
+
+#[tokio::test]
+async fn mariadb_offers_ed25519() {
+    let Some(my) = support::mariadb().await else { return };
+    let user = format!("e_{}", my.sample.names.database);
+    let create = format!("CREATE USER {user}@'%' IDENTIFIED VIA ed25519 USING PASSWORD('x')");
+    my.root().await.query_drop(create).await.unwrap();
+    assert!(my.connect(&user, "x").await.is_ok());
+    assert!(my.connect(&user, "y").await.is_err());
 }

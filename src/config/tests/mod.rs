@@ -3,6 +3,7 @@
 mod difference;
 mod documents;
 mod general;
+mod hostile;
 mod roles;
 mod targets;
 

@@ -26,7 +26,7 @@ fn a_role_is_read_whole() {
     assert_eq!((read.limits.per_principal, read.limits.total, read.scram_iterations), (1, 2, 8192));
     assert_eq!((read.allow.len(), read.statements.create.len(), read.hosts.len()), (2, 1, 0));
     let billing = role(&on("billing", "member_of = [\"a\"]\nallow = [\"*\"]"));
-    assert_eq!(billing.hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>(), ["%"]);
+    assert_eq!(billing.hosts.iter().map(crate::domain::HostPattern::as_str).collect::<Vec<_>>(), ["%"]);
     assert_eq!((billing.owned_objects, billing.ttl.max().to_string()), (OwnedObjects::Keep, "8h".into()));
 }
 

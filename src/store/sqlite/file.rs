@@ -30,6 +30,9 @@ const STATEMENTS: usize = 64;
 /// Memory for the writer's pages: 32 MiB, in KiB and negative as SQLite wants it.
 const WRITER_CACHE: i32 = -32_768;
 
+/// Pages of log after which they are copied into the file: 16 MiB. Fewer would copy the same busy pages more often.
+const CHECKPOINT: i32 = 4096;
+
 /// Proof that this process alone holds the store; ends when dropped and with the process.
 #[derive(Debug)]
 pub(super) struct Hold(#[expect(dead_code, reason = "held open for its lock")] File);
@@ -177,6 +180,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT, |row| row.get::<_, i32>(0))?;
     connection.pragma_update(None, "synchronous", "FULL")
 }
 

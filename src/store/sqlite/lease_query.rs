@@ -18,6 +18,17 @@ const MOST: u32 = 10_000;
 /// Sorts above every identifier.
 const ABOVE_ALL: &str = "~";
 
+/// Due leases on a target, most overdue first.
+pub(super) const DUE: &str = concat!(
+    "SELECT ",
+    lease_columns!(),
+    " FROM lease INDEXED BY lease_by_due WHERE target = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3"
+);
+
+/// The earliest due time on a target.
+pub(super) const NEXT_DUE: &str = "SELECT due_at FROM lease INDEXED BY lease_by_due
+    WHERE target = ?1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+
 /// A part of a listing.
 pub(super) fn page(
     connection: &Connection,
@@ -62,7 +73,7 @@ fn states(filter: &LeaseFilter) -> Vec<StateName> {
 }
 
 /// The statement that walks the index which narrows a filter down the most.
-fn range(filter: &LeaseFilter) -> &'static str {
+pub(super) fn range(filter: &LeaseFilter) -> &'static str {
     macro_rules! walk {
         ($index:literal, $conditions:literal) => {
             concat!(
@@ -120,24 +131,14 @@ pub(super) fn due(
 ) -> rusqlite::Result<Vec<Lease>> {
     let limit = u32::try_from(limit).unwrap_or(MOST).min(MOST);
     connection
-        .prepare_cached(concat!(
-            "SELECT ",
-            lease_columns!(),
-            " FROM lease INDEXED BY lease_by_due WHERE target = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3"
-        ))?
+        .prepare_cached(DUE)?
         .query_map(params![target.as_str(), now.as_microsecond(), limit], lease_row::read)?
         .collect()
 }
 
 /// When the next lease on a target is due.
 pub(super) fn next_due(connection: &Connection, target: &TargetName) -> rusqlite::Result<Option<Timestamp>> {
-    connection
-        .prepare_cached(
-            "SELECT due_at FROM lease INDEXED BY lease_by_due WHERE target = ?1 AND due_at IS NOT NULL
-             ORDER BY due_at LIMIT 1",
-        )?
-        .query_row([target.as_str()], |row| moment(row, 0))
-        .optional()
+    connection.prepare_cached(NEXT_DUE)?.query_row([target.as_str()], |row| moment(row, 0)).optional()
 }
 
 /// Targets with live leases, and how many.

@@ -10,10 +10,13 @@ mod file;
 mod lease;
 mod lease_query;
 mod lease_row;
+mod offline;
 mod readers;
 mod row;
 mod token;
 mod writer;
+
+pub use offline::verify_audit;
 
 use std::path::Path;
 
@@ -115,3 +118,6 @@ fn probe(ledger: &mut Ledger<'_>) -> rusqlite::Result<()> {
     ledger.connection.prepare_cached("DELETE FROM probe")?.execute([])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,135 @@
 //! MySQL 8.0.21 and later, MariaDB 10.6 and later.
+//!
+//! One driver, two flavours: what differs between them is decided where a statement is composed, by [`Flavour`]. Every
+//! statement is quoted by [`quote`] and nowhere else; every connection has its `sql_mode` pinned, so that a quoted text
+//! means the same whatever the server's default. Neither flavour can let an account expire by itself: see [`expiry`].
+//! No state of leases and no rule of who may ask enters here.
+
+mod connect;
+mod create;
+mod end;
+mod errors;
+mod examine;
+mod expiry;
+mod flavour;
+mod grants;
+mod link;
+mod objects;
+mod pool;
+mod privileges;
+mod quote;
+mod redefine;
+mod sessions;
+mod template;
+mod tls;
+mod verifier;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use self::{connect::Connector, flavour::Flavour, link::within, pool::Pool};
+use super::{
+    Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Surroundings,
+    Survey, Target, TargetError, TargetSettings,
+};
+use crate::domain::{Account, ObjectCounts, Role};
+
+/// A MySQL or MariaDB server.
+pub struct Mysql {
+    settings: TargetSettings,
+    flavour: Flavour,
+    surroundings: Surroundings,
+    issuing: Pool,
+    ending: Pool,
+}
+
+impl Mysql {
+    /// Prepares a target; nothing is connected to yet.
+    ///
+    /// # Errors
+    /// When a file of the TLS settings cannot be used, or the engine is not one of the two.
+    pub fn new(settings: TargetSettings, surroundings: Surroundings) -> Result<Self, TargetError> {
+        let flavour = Flavour::of(settings.engine)?;
+        let connector = Arc::new(Connector::new(&settings, flavour)?);
+        let pool = |size| Pool::new(Arc::clone(&connector), Arc::clone(&surroundings.clock), size);
+        let (issuing, ending) = (pool(settings.pool.issuing), pool(settings.pool.ending));
+        Ok(Self { settings, flavour, surroundings, issuing, ending })
+    }
+}
+
+#[async_trait]
+impl Target for Mysql {
+    fn settings(&self) -> &TargetSettings {
+        &self.settings
+    }
+
+    async fn prepare(&self, _role: &Role) -> Result<Secret, TargetError> {
+        verifier::prepare(self.flavour, self.settings.auth_plugin, &self.surroundings).await
+    }
+
+    async fn create(&self, new: NewAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
+        let plan = create::Plan::new(self.flavour, self.settings.auth_plugin, new, secret)?;
+        let mut link = self.issuing.acquire().await?;
+        let outcome = within(self.settings.pool.statement, plan.run(&mut link)).await;
+        link.release(outcome.map_err(TargetError::after_sending))
+    }
+
+    async fn replace_secret(&self, account: LeasedAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
+        let mut link = self.issuing.acquire().await?;
+        let plugin = self.settings.auth_plugin;
+        let outcome =
+            within(self.settings.pool.statement, create::replace_secret(&mut link, account, secret, plugin));
+        let outcome = outcome.await;
+        link.release(outcome)
+    }
+
+    async fn renew(&self, account: LeasedAccount<'_>, expires_at: Timestamp) -> Result<(), TargetError> {
+        let mut link = self.issuing.acquire().await?;
+        let outcome =
+            within(self.settings.pool.statement, expiry::renew(&mut link, account, expires_at)).await;
+        link.release(outcome)
+    }
+
+    async fn disable(&self, account: LeasedAccount<'_>) -> Result<Survey, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, end::disable(&mut link, account.account)).await;
+        link.release(outcome)
+    }
+
+    async fn end_sessions(&self, account: LeasedAccount<'_>) -> Result<SessionsEnded, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, sessions::end(&mut link, account.account)).await;
+        link.release(outcome)
+    }
+
+    async fn settle_objects(&self, account: LeasedAccount<'_>) -> Result<ObjectCounts, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, objects::settle(&mut link, account)).await;
+        link.release(outcome)
+    }
+
+    async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, end::remove(&mut link, account.account)).await;
+        link.release(outcome)
+    }
+
+    async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, sessions::list(&mut link, account)).await;
+        link.release(outcome)
+    }
+
+    async fn ping(&self) -> Result<ServerVersion, TargetError> {
+        let mut link = self.issuing.acquire().await?;
+        let outcome = within(self.settings.pool.statement, link.ping()).await;
+        let version = ServerVersion { engine: self.settings.engine, version: link.server().version.clone() };
+        link.release(outcome).map(|()| version)
+    }
+
+    async fn examine(&self, roles: &[&Role]) -> Examination {
+        examine::examine(self, roles).await
+    }
+}

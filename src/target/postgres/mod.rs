@@ -1,1 +1,183 @@
 //! PostgreSQL 13 and later.
+//!
+//! Statements, sessions, quoting and verifiers live here; what a lease is does not. Creating an account is one message
+//! in one transaction. An account is told by its oid wherever its sessions or objects are looked for, because the oid
+//! survives `SET ROLE` and the drop. The administration account is an ordinary role with `CREATEROLE`.
+//!
+//! `VALID UNTIL` is by the server's clock: its offset is measured on every connect and all expiries are corrected for it.
+
+mod connect;
+mod create;
+mod end;
+mod errors;
+mod examine;
+mod objects;
+mod pool;
+mod privileges;
+mod quote;
+mod templates;
+mod tls;
+mod verifier;
+
+use std::{sync::Arc, thread::available_parallelism};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+use self::{
+    connect::{Connector, Release},
+    objects::Reach,
+    pool::Pool,
+};
+use super::{
+    Examination, Finding, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded,
+    Surroundings, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Verifier, generate_password,
+};
+use crate::{
+    domain::{Account, Engine, ObjectCounts, Role},
+    random::Random,
+};
+
+/// A PostgreSQL server that Mayfly administers.
+pub struct Postgres {
+    settings: Arc<TargetSettings>,
+    random: Arc<dyn Random>,
+    connector: Arc<Connector>,
+    issuing: Pool,
+    ending: Pool,
+    /// Connections to databases other than the one for administration, as many again as `ending` has.
+    visits: Semaphore,
+    /// Verifiers computed at once: as many as there are processors.
+    hashing: Semaphore,
+}
+
+impl Postgres {
+    /// A target by its settings. Connects nowhere: a server that is down now can be up when it is needed.
+    ///
+    /// # Errors
+    /// When a TLS file cannot be used.
+    pub fn new(settings: TargetSettings, surroundings: Surroundings) -> Result<Self, TargetError> {
+        let settings = Arc::new(settings);
+        let connector = Arc::new(Connector::new(Arc::clone(&settings), surroundings.clock)?);
+        let bounds = &settings.pool;
+        Ok(Self {
+            issuing: Pool::new(&connector, bounds.issuing, bounds)?,
+            ending: Pool::new(&connector, bounds.ending, bounds)?,
+            visits: Semaphore::new(bounds.ending.max(1)),
+            hashing: Semaphore::new(available_parallelism().map_or(1, usize::from)),
+            random: surroundings.random,
+            connector,
+            settings,
+        })
+    }
+
+    fn version(release: &Release) -> ServerVersion {
+        ServerVersion { engine: Engine::Postgres, version: release.text.clone() }
+    }
+}
+
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Postgres").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Target for Postgres {
+    fn settings(&self) -> &TargetSettings {
+        &self.settings
+    }
+
+    fn client_database(&self) -> Option<String> {
+        Some(self.connector.database().to_owned())
+    }
+
+    async fn prepare(&self, role: &Role) -> Result<Secret, TargetError> {
+        let gone = |_| TargetError::new(TargetErrorKind::Unavailable, "the process is stopping");
+        let _permit = self.hashing.acquire().await.map_err(gone)?;
+        let (random, iterations) = (Arc::clone(&self.random), role.scram_iterations);
+        let drawing = tokio::task::spawn_blocking(move || {
+            let password = generate_password(random.as_ref());
+            let verifier = verifier::scram_sha_256(password.expose(), iterations, random.as_ref());
+            Secret { password, verifier: Verifier::new(verifier) }
+        });
+        drawing.await.map_err(|error| {
+            TargetError::new(TargetErrorKind::Unavailable, "a verifier could not be computed")
+                .caused_by(error)
+        })
+    }
+
+    async fn create(&self, new: NewAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
+        let mut connection = self.issuing.get().await?;
+        let expires_at = self.connector.on_target_clock(new.expires_at);
+        create::create(&mut connection, new, secret, expires_at).await.map_err(TargetError::after_sending)
+    }
+
+    async fn replace_secret(&self, account: LeasedAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
+        let mut connection = self.issuing.get().await?;
+        create::replace_secret(&mut connection, account, secret).await
+    }
+
+    async fn renew(&self, account: LeasedAccount<'_>, expires_at: Timestamp) -> Result<(), TargetError> {
+        let mut connection = self.issuing.get().await?;
+        let expires_at = self.connector.on_target_clock(expires_at);
+        create::renew(&mut connection, account, expires_at).await
+    }
+
+    async fn disable(&self, account: LeasedAccount<'_>) -> Result<Survey, TargetError> {
+        let mut connection = self.ending.get().await?;
+        end::disable(&mut connection, account.account.name.as_str()).await
+    }
+
+    async fn end_sessions(&self, account: LeasedAccount<'_>) -> Result<SessionsEnded, TargetError> {
+        let mut connection = self.ending.get().await?;
+        end::end_sessions(&mut connection, account.account.name.as_str()).await
+    }
+
+    async fn settle_objects(&self, account: LeasedAccount<'_>) -> Result<ObjectCounts, TargetError> {
+        let reach = Reach {
+            connector: &self.connector,
+            pool: &self.ending,
+            visits: &self.visits,
+            bounds: &self.settings.pool,
+        };
+        objects::settle(&reach, account).await
+    }
+
+    async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError> {
+        let mut connection = self.ending.get().await?;
+        end::remove(&mut connection, account.account.name.as_str()).await
+    }
+
+    async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
+        let mut connection = self.ending.get().await?;
+        end::sessions(&mut connection, account.name.as_str()).await
+    }
+
+    async fn ping(&self) -> Result<ServerVersion, TargetError> {
+        let mut connection = self.ending.get().await?;
+        connection
+            .run("SELECT 1")
+            .await
+            .map_err(|failure| failure.while_doing("asking for a sign of life"))?;
+        Ok(Self::version(connection.release()))
+    }
+
+    async fn examine(&self, roles: &[&Role]) -> Examination {
+        let mut connection = match self.connector.connect(self.connector.database()).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let mut finding = Finding::problem(error.to_string());
+                finding.remedy = error.remedy;
+                return Examination { server: None, clock_offset: None, findings: vec![finding] };
+            }
+        };
+        let clock_offset = self.connector.offset();
+        let findings = match examine::examine(&mut connection, roles, clock_offset).await {
+            Ok(findings) => findings,
+            Err(failure) => vec![Finding::problem(failure.while_doing("examining the server").to_string())],
+        };
+        Examination { server: Some(Self::version(connection.release())), clock_offset, findings }
+    }
+}

@@ -3,7 +3,10 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use mayfly::{
@@ -191,16 +194,18 @@ async fn a_full_queue_says_busy() {
 #[ignore = "a measurement"]
 async fn pairs_per_second() {
     for callers in [1, 16, 64, 256] {
-        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let place = std::env::var("MAYFLY_BENCH_DIR").unwrap_or(env!("CARGO_TARGET_TMPDIR").to_owned());
+        let directory = tempfile::tempdir_in(place).unwrap();
+        let numbers = Arc::new(AtomicU32::new(0));
         let store = Arc::new(open(&path_in(&directory)));
         let each = 20_000 / callers;
         let started = SystemClock.now();
         let tasks: Vec<_> = (0..callers)
-            .map(|caller| {
-                let store = Arc::clone(&store);
+            .map(|_| {
+                let (store, numbers) = (Arc::clone(&store), Arc::clone(&numbers));
                 tokio::spawn(async move {
-                    for n in 0..each {
-                        let new = lease(caller * each + n, "ada", "reader");
+                    for _ in 0..each {
+                        let new = lease(numbers.fetch_add(1, Ordering::Relaxed), "ada", "reader");
                         let id = new.id;
                         store.begin(unlimited(new), draft("lease.begun", id)).await.unwrap();
                         store

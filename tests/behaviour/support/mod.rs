@@ -10,9 +10,12 @@
 mod mysql;
 mod postgres;
 mod servers;
+mod tls;
 mod waiting;
+pub(crate) mod world;
 
 pub(crate) use mysql::{MyFixture, mariadb, mysql};
 pub(crate) use postgres::{PgFixture, postgres};
 pub(crate) use servers::{own_server, shared_server};
+pub(crate) use tls::TestCertificates;
 pub(crate) use waiting::eventually;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Returns what `attempt` finds, as soon as it finds something; fails the test when it does not in 30 s.
+/// Returns what `attempt` finds, as soon as it finds something; fails the test when it does not within a minute.
 pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let search = async {
         loop {

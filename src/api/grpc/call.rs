@@ -1,0 +1,98 @@
+//! What a service knows of a call beside its message.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+use zeroize::Zeroizing;
+
+use super::{deadline::Deadline, status, streams::Streams};
+use crate::{
+    identity::{Authenticator, Caller},
+    issuer::{Issuer, Refusal},
+};
+
+/// An accepted caller, and the token it presented, so that a call that lasts can be looked at again.
+pub(super) struct Session {
+    caller: Caller,
+    bearer: Zeroizing<String>,
+}
+
+impl Session {
+    pub(super) fn new(caller: Caller, bearer: &str) -> Self {
+        Self { caller, bearer: Zeroizing::new(bearer.to_owned()) }
+    }
+
+    /// The caller.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// What all services share.
+pub(super) struct Shared {
+    /// The use cases.
+    pub(super) issuer: Arc<Issuer>,
+    /// For looking again at callers of long calls.
+    pub(super) authenticator: Arc<Authenticator>,
+    /// Open streams.
+    pub(super) streams: Arc<Streams>,
+    /// Cancelled when the server goes down.
+    pub(super) shutdown: CancellationToken,
+    /// Bytes the items of one reply may have together.
+    pub(super) reply_budget: usize,
+}
+
+impl Shared {
+    /// Whether the token a session began with is still good.
+    ///
+    /// # Errors
+    /// What the caller is told when it is not; audited.
+    pub(super) async fn look_again(&self, session: &Session) -> Result<(), Status> {
+        let address = session.caller.address;
+        match self.authenticator.authenticate(Some(&session.bearer), address).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(status::unauthenticated(&error)),
+        }
+    }
+}
+
+/// A call: who, until when, and its message.
+pub(super) struct Call<T> {
+    /// Who.
+    pub(super) session: Arc<Session>,
+    /// Until when.
+    pub(super) deadline: Deadline,
+    /// What.
+    pub(super) message: T,
+}
+
+impl<T> Call<T> {
+    /// The call a request is.
+    ///
+    /// # Errors
+    /// When it did not come through the gate, which is a fault of ours: nobody is then who they say.
+    pub(super) fn of(mut request: Request<T>) -> Result<Self, Status> {
+        let extensions = request.extensions_mut();
+        let session = extensions.remove::<Arc<Session>>();
+        let deadline = extensions.remove::<Deadline>();
+        let (Some(session), Some(deadline)) = (session, deadline) else {
+            return Err(status::internal(&NotThroughTheGate));
+        };
+        Ok(Self { session, deadline, message: request.into_inner() })
+    }
+
+    /// Who.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.session.caller
+    }
+
+    /// What the caller is told of a refusal.
+    pub(super) fn refused(&self, refusal: &Refusal) -> Status {
+        status::refused(self.caller(), refusal)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a call reached its service without passing the gate")]
+struct NotThroughTheGate;

@@ -1,0 +1,9 @@
+//! One file a service: parse, ask the issuer, render.
+
+pub(super) mod audit;
+pub(super) mod lease;
+pub(super) mod role;
+pub(super) mod server;
+pub(super) mod target;
+pub(super) mod token;
+mod watch;

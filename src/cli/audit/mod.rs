@@ -1,0 +1,28 @@
+//! `mayfly audit`: the audit log.
+
+mod tail;
+mod verify;
+
+use clap::Subcommand;
+
+use super::{CliError, Context, Exit};
+
+/// Subcommands of `mayfly audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Show the last records, and new ones with --follow (administrators)
+    Tail(tail::TailArgs),
+    /// Check offline that no record was edited, removed or reordered
+    Verify(verify::VerifyArgs),
+}
+
+/// Runs `mayfly audit …`.
+///
+/// # Errors
+/// What the server refuses, or a log that cannot be read.
+pub async fn run(command: AuditCommand, context: &mut Context) -> Result<Exit, CliError> {
+    match command {
+        AuditCommand::Tail(args) => tail::run(args, context).await,
+        AuditCommand::Verify(args) => verify::run(args, context).await,
+    }
+}

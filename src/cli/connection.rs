@@ -1,0 +1,275 @@
+//! The line to the server: address, TLS, token, deadline.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
+};
+
+use super::{CliError, Exit, duration, token_source};
+use crate::api::proto::{
+    audit_service_client::AuditServiceClient, lease_service_client::LeaseServiceClient,
+    role_service_client::RoleServiceClient, server_service_client::ServerServiceClient,
+    target_service_client::TargetServiceClient, token_service_client::TokenServiceClient,
+};
+
+/// Where the server is and how to call it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ConnectionArgs {
+    /// Where the server listens; https:// for TLS
+    #[arg(
+        long,
+        global = true,
+        env = "MAYFLY_ADDRESS",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7440"
+    )]
+    pub address: String,
+    /// File that holds the API token [else: the variable `MAYFLY_TOKEN`, else ~/.config/mayfly/token]
+    #[arg(long, global = true, env = "MAYFLY_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificate authorities (PEM) to trust instead of the system's
+    #[arg(long, global = true, env = "MAYFLY_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate chain (PEM), for mutual TLS
+    #[arg(
+        long,
+        global = true,
+        env = "MAYFLY_CLIENT_CERTIFICATE",
+        value_name = "FILE",
+        requires = "client_key"
+    )]
+    pub client_certificate: Option<PathBuf>,
+    /// Key (PEM) of the client certificate
+    #[arg(
+        long,
+        global = true,
+        env = "MAYFLY_CLIENT_KEY",
+        value_name = "FILE",
+        requires = "client_certificate"
+    )]
+    pub client_key: Option<PathBuf>,
+    /// How long to wait for an answer
+    #[arg(long, global = true, env = "MAYFLY_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
+    pub timeout: Duration,
+    /// Send the token over http:// to another machine, where others can read it
+    #[arg(long, global = true)]
+    pub allow_clear_text: bool,
+}
+
+/// Adds the token to every call.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(header) = &self.0 {
+            request.metadata_mut().insert("authorization", header.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// What the generated clients send through.
+pub(super) type Line = InterceptedService<Channel, Bearer>;
+
+/// A line to the server; it connects with the first call.
+#[derive(Clone)]
+pub struct Connection {
+    line: Line,
+    address: String,
+    timeout: Duration,
+}
+
+impl Connection {
+    /// Prepares the line.
+    ///
+    /// # Errors
+    /// When the address makes no sense, a file cannot be read, there is no token, or the token would travel in clear text.
+    pub fn open(args: &ConnectionArgs) -> Result<Self, CliError> {
+        let address = Address::parse(&args.address)?;
+        let token = token_source::find(args.token_file.as_deref(), |name| std::env::var(name).ok())?;
+        if token.is_none() && args.client_certificate.is_none() {
+            return Err(CliError::new(Exit::Unauthenticated, "no API token")
+                .hint("set MAYFLY_TOKEN, or put the token into ~/.config/mayfly/token (chmod 600)")
+                .hint(
+                    "an administrator makes one with `mayfly token create --principal NAME --kind human`",
+                ));
+        }
+        if token.is_some() && !args.allow_clear_text {
+            address.refuse_clear_text()?;
+        }
+        let mut endpoint = Endpoint::from(address.uri.clone())
+            .connect_timeout(args.timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_while_idle(true);
+        if address.tls {
+            endpoint = endpoint
+                .tls_config(tls(args)?)
+                .map_err(|error| CliError::local("cannot set up TLS", &error))?;
+        }
+        let bearer = Bearer(token.map(|token| token.header()));
+        let line = InterceptedService::new(endpoint.connect_lazy(), bearer);
+        Ok(Self { line, address: args.address.clone(), timeout: args.timeout })
+    }
+
+    /// A call with the deadline of `--timeout`.
+    pub fn call<T>(&self, message: T) -> Request<T> {
+        self.call_within(message, self.timeout)
+    }
+
+    /// A call with a deadline of its own.
+    pub fn call_within<T>(&self, message: T, timeout: Duration) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(timeout);
+        request
+    }
+
+    /// How long a call may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Turns what a call ended with into what is shown.
+    pub fn explain(&self, status: &Status) -> CliError {
+        CliError::from_status(status, &self.address)
+    }
+
+    /// Leases.
+    pub fn leases(&self) -> LeaseServiceClient<Line> {
+        LeaseServiceClient::new(self.line.clone())
+    }
+
+    /// Roles.
+    pub fn roles(&self) -> RoleServiceClient<Line> {
+        RoleServiceClient::new(self.line.clone())
+    }
+
+    /// Targets.
+    pub fn targets(&self) -> TargetServiceClient<Line> {
+        TargetServiceClient::new(self.line.clone())
+    }
+
+    /// Tokens.
+    pub fn tokens(&self) -> TokenServiceClient<Line> {
+        TokenServiceClient::new(self.line.clone())
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> AuditServiceClient<Line> {
+        AuditServiceClient::new(self.line.clone())
+    }
+
+    /// The server itself.
+    pub fn server(&self) -> ServerServiceClient<Line> {
+        ServerServiceClient::new(self.line.clone())
+    }
+}
+
+#[derive(Debug)]
+struct Address {
+    uri: Uri,
+    tls: bool,
+    loopback: bool,
+}
+
+impl Address {
+    fn parse(text: &str) -> Result<Self, CliError> {
+        let senseless = || {
+            CliError::usage(format!("`{text}` is no address of a Mayfly server"))
+                .hint("expected http://HOST:PORT or https://HOST:PORT")
+        };
+        let uri: Uri = text.parse().map_err(|_| senseless())?;
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(senseless()),
+        };
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(senseless)?;
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(senseless());
+        }
+        let loopback = is_loopback(host);
+        Ok(Self { uri, tls, loopback })
+    }
+
+    fn refuse_clear_text(&self) -> Result<(), CliError> {
+        if self.tls || self.loopback {
+            return Ok(());
+        }
+        let host = self.uri.host().unwrap_or_default();
+        Err(CliError::usage(format!("refusing to send the token to {host} in clear text"))
+            .hint("use an https:// address")
+            .hint("--allow-clear-text sends it anyway, for networks that encrypt below"))
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn tls(args: &ConnectionArgs) -> Result<ClientTlsConfig, CliError> {
+    let mut config = match &args.ca_file {
+        Some(file) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    if let (Some(certificate), Some(key)) = (&args.client_certificate, &args.client_key) {
+        config = config.identity(Identity::from_pem(read(certificate)?, read(key)?));
+    }
+    Ok(config)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(file).map_err(|error| CliError::local(format!("cannot read {}", file.display()), &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_travels_in_clear_text_only_to_this_machine() {
+        for accepted in [
+            "http://127.0.0.1:7440",
+            "http://127.8.9.1:1",
+            "http://localhost:7440",
+            "http://[::1]:7440",
+            "https://mayfly.example.com",
+        ] {
+            assert!(Address::parse(accepted).unwrap().refuse_clear_text().is_ok(), "{accepted}");
+        }
+        for refused in [
+            "http://mayfly.example.com:7440",
+            "http://10.0.0.1",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "http://[2001:db8::1]:7440",
+        ] {
+            let error = Address::parse(refused).unwrap().refuse_clear_text().unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage, "{refused}");
+            assert!(error.to_string().contains("in clear text"), "{error}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_address() {
+        for text in
+            ["", "mayfly", "127.0.0.1:7440", "ftp://x", "http://", "http://127.0.0.1@evil.example", "/x"]
+        {
+            assert_eq!(Address::parse(text).unwrap_err().exit(), Exit::Usage, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `mayfly doctor`: examines a database and says what is missing.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{CliError, Context, Exit, Output, error::printable, serve, table::Paint, view};
+use crate::{
+    api::proto,
+    domain::Role,
+    random::SystemRandom,
+    target::{Examination, Severity, Surroundings, connect},
+};
+
+const EXAMPLES: &str = "Examples:
+  mayfly doctor orders                          ask the server to examine its target
+  mayfly doctor --config mayfly.toml orders     examine it from here, without a server
+
+Nothing is changed. Statements shown are to be run by an administrator of the database.
+Ends with 0, or with 11 when there are problems.";
+
+/// Arguments of `mayfly doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DoctorArgs {
+    /// The target (`mayfly targets ls`)
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+    /// Examine it from this machine, as this configuration says, instead of asking the server
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What an examination found, ready to be shown.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    target: String,
+    /// Empty: nothing answers.
+    server: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_offset_seconds: Option<f64>,
+    findings: Vec<FindingView>,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingView {
+    severity: Weight,
+    summary: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    remedy: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Weight {
+    Fine,
+    Warning,
+    Problem,
+}
+
+/// Runs `mayfly doctor`.
+///
+/// # Errors
+/// What the server refuses, or a configuration that cannot be read.
+pub async fn run(args: DoctorArgs, context: &mut Context) -> Result<Exit, CliError> {
+    let report = match &args.config {
+        Some(config) => examine_here(config, &args.target, context).await?,
+        None => ask_the_server(&args.target, context).await?,
+    };
+    if context.output.is_json() {
+        context.output.json(&report)?;
+    } else {
+        let text = text(&report, &context.output);
+        context.output.data(&text)?;
+    }
+    let problems = report.findings.iter().any(|finding| finding.severity == Weight::Problem);
+    Ok(if problems { Exit::Problems } else { Exit::Ok })
+}
+
+async fn ask_the_server(target: &str, context: &Context) -> Result<Report, CliError> {
+    let connection = context.connect()?;
+    let spinner = context.output.spinner("examining");
+    let request = connection.call(proto::ExamineTargetRequest { name: target.to_owned() });
+    let reply = connection.targets().examine_target(request).await;
+    let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
+    drop(spinner);
+    let findings = reply.findings.iter().map(|finding| FindingView {
+        severity: match finding.severity() {
+            proto::Severity::Fine => Weight::Fine,
+            proto::Severity::Warning => Weight::Warning,
+            // Doubt is a problem.
+            proto::Severity::Problem | proto::Severity::Unspecified => Weight::Problem,
+        },
+        summary: finding.summary.clone(),
+        remedy: finding.remedy.clone(),
+    });
+    Ok(Report {
+        target: view::qualified("targets", target),
+        clock_offset_seconds: reply.clock_offset.map(offset_seconds),
+        findings: findings.collect(),
+        server: reply.server,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "clock offsets worth showing are far below 2^52 seconds")]
+fn offset_seconds(offset: prost_types::Duration) -> f64 {
+    offset.seconds as f64 + f64::from(offset.nanos) / 1e9
+}
+
+async fn examine_here(config: &Path, target: &str, context: &Context) -> Result<Report, CliError> {
+    let config = serve::load(config).await?.config;
+    let known = || config.targets.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let bare = target.strip_prefix("targets/").unwrap_or(target);
+    let (name, settings) =
+        config.targets.iter().find(|(name, _)| name.as_str() == bare).ok_or_else(|| {
+            CliError::new(Exit::NotFound, format!("there is no target {bare}"))
+                .hint(format!("known targets: {}", known()))
+        })?;
+    let surroundings = Surroundings { clock: Arc::clone(&context.clock), random: Arc::new(SystemRandom) };
+    let target = connect(settings.clone(), surroundings)
+        .map_err(|error| CliError::local(format!("targets.{name} cannot be used"), &error))?;
+    let roles: Vec<&Role> = config.roles.values().filter(|role| role.target == *name).collect();
+    let spinner = context.output.spinner("examining");
+    let examination = target.examine(&roles).await;
+    drop(spinner);
+    let server = examination.server.as_ref();
+    let server =
+        server.map(|server| format!("{} {}", server.engine.title(), server.version)).unwrap_or_default();
+    Ok(Report::of(name.as_str(), server, &examination))
+}
+
+impl Report {
+    /// The report of an examination made here.
+    pub fn of(target: &str, server: String, examination: &Examination) -> Self {
+        let findings = examination.findings.iter().map(|finding| FindingView {
+            severity: match finding.severity {
+                Severity::Fine => Weight::Fine,
+                Severity::Warning => Weight::Warning,
+                Severity::Problem => Weight::Problem,
+            },
+            summary: finding.summary.clone(),
+            remedy: finding.remedy.clone().unwrap_or_default(),
+        });
+        Self {
+            target: view::qualified("targets", target),
+            server,
+            clock_offset_seconds: examination.clock_offset.map(|offset| offset.as_secs_f64()),
+            findings: findings.collect(),
+        }
+    }
+}
+
+fn text(report: &Report, output: &Output) -> String {
+    let colour = output.colour();
+    let mut lines = Vec::new();
+    let server = if report.server.is_empty() { "nothing answers" } else { &report.server };
+    let clock = report.clock_offset_seconds.map_or(String::new(), |offset| format!(", clock {offset:+.3} s"));
+    lines.push(format!("{}: {}{clock}", view::bare(&report.target), printable(server)));
+    for finding in &report.findings {
+        let (mark, paint) = match finding.severity {
+            Weight::Fine => ("✓", Paint::Green),
+            Weight::Warning => ("!", Paint::Yellow),
+            Weight::Problem => ("✗", Paint::Red),
+        };
+        lines.push(format!("  {} {}", paint.on(mark, colour), printable(&finding.summary)));
+        // Line by line: a remedy may be several statements, and is pasted as it stands.
+        lines.extend(finding.remedy.lines().map(|line| format!("      {}", printable(line))));
+    }
+    lines.push(summary(report));
+    lines.join("\n")
+}
+
+fn summary(report: &Report) -> String {
+    let count = |weight| report.findings.iter().filter(|finding| finding.severity == weight).count();
+    match (count(Weight::Problem), count(Weight::Warning)) {
+        (0, 0) => "all is well".to_owned(),
+        (0, warnings) => format!("usable; {warnings} worth knowing"),
+        (problems, 0) => format!("{problems} to mend"),
+        (problems, warnings) => format!("{problems} to mend, {warnings} worth knowing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{OutputFormat, output::capture},
+        *,
+    };
+    use crate::target::Finding;
+
+    #[test]
+    fn findings_come_with_the_statement_to_paste() {
+        let examination = Examination {
+            server: None,
+            clock_offset: Some(jiff::SignedDuration::from_millis(-12)),
+            findings: vec![
+                Finding::fine("the account may create roles"),
+                Finding::warning("the event scheduler is off"),
+                Finding::problem("the account may not grant readers")
+                    .mended_by("GRANT readers TO mayfly\n  WITH ADMIN OPTION;"),
+            ],
+        };
+        let report = Report::of("orders", "PostgreSQL 15.18".into(), &examination);
+        let (output, ..) = capture::output(OutputFormat::Text);
+        assert_eq!(
+            text(&report, &output),
+            "orders: PostgreSQL 15.18, clock -0.012 s\n  ✓ the account may create roles\n  ! the event scheduler is off\n  \
+             ✗ the account may not grant readers\n      GRANT readers TO mayfly\n        WITH ADMIN OPTION;\n\
+             1 to mend, 1 worth knowing"
+        );
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["findings"][2]["severity"], "problem");
+    }
+}

@@ -1,0 +1,99 @@
+//! Connections kept for the next one who needs one; bounded in number and in waiting.
+//!
+//! Not the driver's own pool: that one cannot tell a long wait from a server that is down, tries one host only, and
+//! loses a place for good when a caller gives up while it tests an idle connection.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use mysql_async::{Conn, prelude::Queryable};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use super::{
+    connect::{Connector, Server},
+    link::Link,
+};
+use crate::{
+    clock::Clock,
+    target::{TargetError, TargetErrorKind},
+};
+
+/// A connection that lay idle for longer is asked whether it is still there before it is used.
+const TRUSTED: SignedDuration = SignedDuration::from_secs(1);
+/// A connection that lay idle for longer is not used again.
+const STALE: SignedDuration = SignedDuration::from_secs(300);
+
+struct Idle {
+    connection: Conn,
+    server: Server,
+    since: Timestamp,
+}
+
+/// A pool of connections to one target.
+pub(super) struct Pool {
+    connector: Arc<Connector>,
+    clock: Arc<dyn Clock>,
+    places: Semaphore,
+    idle: Mutex<Vec<Idle>>,
+}
+
+impl Pool {
+    pub(super) fn new(connector: Arc<Connector>, clock: Arc<dyn Clock>, size: usize) -> Self {
+        Self { connector, clock, places: Semaphore::new(size.max(1)), idle: Mutex::default() }
+    }
+
+    /// A connection, idle or new.
+    pub(super) async fn acquire(&self) -> Result<Link<'_>, TargetError> {
+        let place = self.place().await?;
+        while let Some(idle) = self.next_idle() {
+            let age = self.clock.now().duration_since(idle.since);
+            if let Some((connection, server)) = self.revive(idle, age).await {
+                return Ok(Link::new(self, place, connection, server));
+            }
+        }
+        let (connection, server) = self.connector.connect().await?;
+        Ok(Link::new(self, place, connection, server))
+    }
+
+    async fn place(&self) -> Result<SemaphorePermit<'_>, TargetError> {
+        let busy = || {
+            let message = "every connection to the target is in use; none became free in time";
+            TargetError::new(TargetErrorKind::Busy, message)
+        };
+        let waited = timeout(self.connector.wait, self.places.acquire()).await;
+        waited.map_err(|_| busy())?.map_err(|_| busy())
+    }
+
+    fn next_idle(&self) -> Option<Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// The clock may have been set: an age below zero says nothing, so such a connection is asked as well.
+    async fn revive(&self, idle: Idle, age: SignedDuration) -> Option<(Conn, Server)> {
+        let Idle { mut connection, server, .. } = idle;
+        if age > STALE {
+            return None;
+        }
+        if age < SignedDuration::ZERO || age > TRUSTED {
+            let answered = timeout(self.connector.connect / 2, connection.ping()).await;
+            answered.ok()?.ok()?;
+        }
+        Some((connection, server))
+    }
+
+    pub(super) fn take_back(&self, connection: Conn, server: Server) {
+        let idle = Idle { connection, server, since: self.clock.now() };
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+}

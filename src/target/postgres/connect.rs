@@ -1,0 +1,325 @@
+//! Connecting: several hosts, the one that accepts writes, sessions set up alike, one message at a time with a bound.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_postgres::{
+    CancelToken, Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow,
+    config::{SslMode, TargetSessionAttrs},
+    error::SqlState,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{errors::Failure, tls};
+use crate::{
+    clock::Clock,
+    target::{TargetError, TargetErrorKind, TargetSettings},
+};
+
+/// What sessions are called in `pg_stat_activity`.
+const APPLICATION: &str = "mayfly";
+
+/// `server_version_num` of the oldest release that is supported.
+const OLDEST: u32 = 130_000;
+
+/// From here on, creating a role gives its creator ADMIN OPTION but no privilege of it.
+pub(super) const ADMIN_OPTION_SINCE: u32 = 160_000;
+
+/// What the server is given beyond the bound it was told, so that its own answer, whose outcome is known, comes first.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// How long the server is given to hear that a statement is to be cancelled.
+const CANCEL_BOUND: Duration = Duration::from_secs(5);
+
+/// What answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Release {
+    /// `server_version_num`, such as `150018`.
+    pub(super) number: u32,
+    /// As people say it, such as `15.18`.
+    pub(super) text: String,
+}
+
+/// Makes connections to one target.
+pub(super) struct Connector {
+    settings: Arc<TargetSettings>,
+    clock: Arc<dyn Clock>,
+    tls: Option<MakeRustlsConnect>,
+    /// The target's clock minus ours, as last measured on connecting.
+    offset: Mutex<Option<SignedDuration>>,
+}
+
+impl Connector {
+    /// Reads the TLS files; connects nowhere.
+    pub(super) fn new(settings: Arc<TargetSettings>, clock: Arc<dyn Clock>) -> Result<Self, TargetError> {
+        let tls = tls::connector(&settings.tls)?;
+        Ok(Self { settings, clock, tls, offset: Mutex::new(None) })
+    }
+
+    /// The database for administration.
+    pub(super) fn database(&self) -> &str {
+        self.settings.database.as_deref().unwrap_or("postgres")
+    }
+
+    /// The administration account.
+    pub(super) fn user(&self) -> &str {
+        &self.settings.user
+    }
+
+    /// The target's clock minus ours; `None` before the first connection.
+    pub(super) fn offset(&self) -> Option<SignedDuration> {
+        *self.offset.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A moment of our clock on the target's. Without an offset to go by, the clocks are taken to agree.
+    pub(super) fn on_target_clock(&self, at: Timestamp) -> Timestamp {
+        let offset = self.offset().unwrap_or(SignedDuration::ZERO);
+        at.checked_add(offset).unwrap_or(at)
+    }
+
+    /// Connects to the first host that answers and accepts writes. All hosts together get the time there is for
+    /// connecting, in equal shares, so that one that swallows packets does not use up the others'.
+    pub(super) async fn connect(&self, database: &str) -> Result<Connection, TargetError> {
+        let hosts = u32::try_from(self.settings.hosts.len()).unwrap_or(u32::MAX).max(1);
+        let share = self.settings.pool.connect / hosts;
+        let mut worst: Option<TargetError> = None;
+        for (host, port) in &self.settings.hosts {
+            let error = match timeout(share, self.connect_to(host, *port, database)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => error,
+                Err(_) => TargetError::new(
+                    TargetErrorKind::Unavailable,
+                    format!("{host}:{port} did not let us in within {share:?}"),
+                ),
+            };
+            tracing::debug!(host, port, kind = error.kind.as_str(), error = %error, "a host cannot be used");
+            // An answer that names a fault says more than a host that is merely away.
+            if worst.as_ref().is_none_or(|known| known.kind == TargetErrorKind::Unavailable) {
+                worst = Some(error);
+            }
+        }
+        Err(worst.unwrap_or_else(|| TargetError::new(TargetErrorKind::Refused, "the target has no host")))
+    }
+
+    async fn connect_to(&self, host: &str, port: u16, database: &str) -> Result<Connection, TargetError> {
+        let config = self.config(host, port, database);
+        let doing = format!("connecting to {host}:{port}");
+        let (client, task) = match &self.tls {
+            None => {
+                let (client, connection) =
+                    config.connect(NoTls).await.map_err(|error| Failure::from(error).while_doing(&doing))?;
+                (client, tokio::spawn(run_to_end(connection)))
+            }
+            Some(tls) => {
+                let (client, connection) = config
+                    .connect(tls.clone())
+                    .await
+                    .map_err(|error| Failure::from(error).while_doing(&doing))?;
+                (client, tokio::spawn(run_to_end(connection)))
+            }
+        };
+        let mut connection = Connection {
+            client,
+            task,
+            tls: self.tls.clone(),
+            bound: self.settings.pool.statement + SLACK,
+            release: Release { number: 0, text: String::new() },
+            usable: true,
+        };
+        connection.release = self.look(&mut connection).await.map_err(|error| error.while_doing(&doing))?;
+        Ok(connection)
+    }
+
+    fn config(&self, host: &str, port: u16, database: &str) -> Config {
+        let settings = &self.settings;
+        let statement = settings.pool.statement.as_millis().max(1);
+        let mut config = Config::new();
+        config
+            .host(host)
+            .port(port)
+            .user(&settings.user)
+            .dbname(database)
+            .application_name(APPLICATION)
+            .connect_timeout(settings.pool.connect)
+            .keepalives_idle(Duration::from_secs(30))
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            .ssl_mode(if self.tls.is_some() { SslMode::Require } else { SslMode::Disable })
+            // Given on connecting, these are what RESET and DISCARD return to. The search path holds nothing that
+            // anybody but a superuser can write to, so no foreign function or operator can slip into our statements.
+            .options(format!(
+                "-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on \
+                 -c client_min_messages=warning -c DateStyle=ISO -c TimeZone=UTC \
+                 -c statement_timeout={statement} -c lock_timeout={lock} \
+                 -c idle_in_transaction_session_timeout={idle}",
+                lock = (statement / 2).max(1),
+                idle = statement * 2,
+            ));
+        if let Some(password) = &settings.password {
+            config.password(password.expose());
+        }
+        config
+    }
+
+    /// Learns the server's release and its clock's offset: one message.
+    async fn look(&self, connection: &mut Connection) -> Result<Release, Failure> {
+        let before = self.clock.now();
+        let rows = connection
+            .run(
+                "SELECT current_setting('server_version_num'), current_setting('server_version'), \
+                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+            )
+            .await?;
+        let after = self.clock.now();
+        let row = rows.first();
+        if let Some(theirs) = row.and_then(|row| Timestamp::from_microsecond(number(row, 2)).ok()) {
+            let halfway = before + after.duration_since(before) / 2;
+            *self.offset.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(theirs.duration_since(halfway));
+        }
+        let number = row.and_then(|row| u32::try_from(number(row, 0)).ok()).unwrap_or(0);
+        let text = row.and_then(|row| text(row, 1)).unwrap_or_default();
+        let text = text.split_whitespace().next().unwrap_or_default().to_owned();
+        if number < OLDEST {
+            let message = format!("the server says it is release {text:?}; PostgreSQL 13 or later is needed");
+            return Err(TargetError::new(TargetErrorKind::Refused, message).into());
+        }
+        Ok(Release { number, text })
+    }
+}
+
+async fn run_to_end<S, T>(connection: tokio_postgres::Connection<S, T>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection to a target ended");
+    }
+}
+
+/// A session on the server. Dropped while idle, it says goodbye; dropped in the middle of a message, it tells the
+/// server to cancel and hangs up.
+pub(super) struct Connection {
+    client: Client,
+    task: JoinHandle<()>,
+    tls: Option<MakeRustlsConnect>,
+    bound: Duration,
+    release: Release,
+    /// The session is as it was set up, with nothing under way: it may serve another.
+    usable: bool,
+}
+
+impl Connection {
+    /// What answers.
+    pub(super) fn release(&self) -> &Release {
+        &self.release
+    }
+
+    /// Whether it may be used again by somebody else.
+    pub(super) fn is_usable(&self) -> bool {
+        self.usable && !self.client.is_closed()
+    }
+
+    /// Sends a simple-protocol message: one round trip, one implicit transaction, all rows of all its statements.
+    pub(super) async fn run(&mut self, message: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+        let bound = self.bound;
+        let guard = InFlight::begin(self);
+        let Ok(answer) = timeout(bound, guard.connection.client.simple_query(message)).await else {
+            return Err(Failure::TimedOut(bound));
+        };
+        guard.end();
+        let rows = answer?.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        Ok(rows.collect())
+    }
+
+    /// Like [`Connection::run`], for a message with transaction control of its own: when it fails, nothing is left open.
+    pub(super) async fn run_with_control(&mut self, message: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+        let outcome = self.run(message).await;
+        if outcome.is_err() && self.is_usable() && self.run("ROLLBACK").await.is_err() {
+            self.usable = false;
+        }
+        outcome
+    }
+
+    /// Makes the session as it was set up, after statements that are not ours. `false`: they had left a transaction
+    /// open, which is rolled back.
+    pub(super) async fn clean(&mut self) -> bool {
+        if !self.is_usable() {
+            return true;
+        }
+        let Err(failure) = self.run("DISCARD ALL").await else { return true };
+        let was_open =
+            failure.is(&SqlState::ACTIVE_SQL_TRANSACTION) || failure.is(&SqlState::IN_FAILED_SQL_TRANSACTION);
+        let cleaned = was_open && self.run("ROLLBACK").await.is_ok() && self.run("DISCARD ALL").await.is_ok();
+        self.usable = self.usable && cleaned;
+        !was_open
+    }
+}
+
+/// A message under way: unless it ends, the session is given up.
+struct InFlight<'a> {
+    connection: &'a mut Connection,
+    ended: bool,
+}
+
+impl<'a> InFlight<'a> {
+    fn begin(connection: &'a mut Connection) -> Self {
+        Self { connection, ended: false }
+    }
+
+    fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.connection.usable = false;
+        self.connection.task.abort();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(cancel(self.connection.client.cancel_token(), self.connection.tls.clone()));
+        }
+    }
+}
+
+async fn cancel(token: CancelToken, tls: Option<MakeRustlsConnect>) {
+    let asked = async {
+        match tls {
+            None => token.cancel_query(NoTls).await,
+            Some(tls) => token.cancel_query(tls).await,
+        }
+    };
+    if !matches!(timeout(CANCEL_BOUND, asked).await, Ok(Ok(()))) {
+        tracing::debug!("the server could not be told to cancel a statement");
+    }
+}
+
+/// Whether a failure says that a role does not exist.
+pub(super) fn role_is_missing(failure: &Failure) -> bool {
+    failure.is(&SqlState::UNDEFINED_OBJECT)
+}
+
+/// A column as text; `None` for NULL.
+pub(super) fn text(row: &SimpleQueryRow, column: usize) -> Option<String> {
+    row.try_get(column).ok().flatten().map(str::to_owned)
+}
+
+/// A column as a number; 0 for NULL.
+pub(super) fn number(row: &SimpleQueryRow, column: usize) -> i64 {
+    row.try_get(column).ok().flatten().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// A column as a truth value; false for NULL.
+pub(super) fn truth(row: &SimpleQueryRow, column: usize) -> bool {
+    row.try_get(column).ok().flatten() == Some("t")
+}

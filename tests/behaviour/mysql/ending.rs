@@ -1,0 +1,147 @@
+//! The steps of ending: each twice, each with sessions that resist.
+
+use mayfly::target::{SessionsEnded, Survey, Target};
+use mysql_async::{Conn, prelude::Queryable};
+
+use super::{
+    on_both,
+    rig::{Issued, Rig},
+};
+use crate::support::eventually;
+
+on_both!(
+    every_step_done_twice_has_the_effect_of_once,
+    an_account_that_never_was_ends_as_well,
+    a_disabled_account_lets_nobody_in,
+    an_idle_session_is_ended,
+    a_busy_session_is_ended,
+    an_open_transaction_is_rolled_back,
+    sessions_are_shown,
+    a_session_that_survives_the_drop_is_not_taken_for_gone,
+    hosts_that_somebody_added_are_removed_too,
+);
+
+async fn every_step_done_twice_has_the_effect_of_once(rig: Rig) {
+    let issued = rig.issue(&rig.role()).await;
+    for _ in 0..2 {
+        let survey = rig.target.disable(issued.leased()).await.unwrap();
+        assert_eq!(survey, Survey { present: true, sessions: 0, has_objects: false });
+    }
+    for _ in 0..2 {
+        let ended = rig.target.end_sessions(issued.leased()).await.unwrap();
+        assert_eq!(ended, SessionsEnded::default());
+    }
+    for _ in 0..2 {
+        assert_eq!(rig.target.settle_objects(issued.leased()).await.unwrap(), Default::default());
+    }
+    for _ in 0..2 {
+        assert!(rig.target.remove(issued.leased()).await.unwrap());
+    }
+    assert!(!rig.has(&issued).await);
+    let survey = rig.target.disable(issued.leased()).await.unwrap();
+    assert_eq!(survey, Survey { present: false, sessions: 0, has_objects: false });
+}
+
+async fn an_account_that_never_was_ends_as_well(rig: Rig) {
+    let issued = rig.plan(&rig.role()).await;
+    assert!(!rig.target.disable(issued.leased()).await.unwrap().present);
+    assert!(rig.end(&issued).await);
+}
+
+async fn a_disabled_account_lets_nobody_in(rig: Rig) {
+    let issued = rig.issue(&rig.role()).await;
+    drop(rig.login(&issued).await.unwrap());
+    rig.target.disable(issued.leased()).await.unwrap();
+    let refused = rig.login(&issued).await.unwrap_err();
+    assert!(refused.to_string().contains("locked"), "{refused}");
+}
+
+async fn disable_and_end(rig: &Rig, issued: &Issued) -> SessionsEnded {
+    let survey = rig.target.disable(issued.leased()).await.unwrap();
+    assert_eq!((survey.sessions, survey.has_objects), (1, true), "a session may yet define something");
+    rig.target.end_sessions(issued.leased()).await.unwrap()
+}
+
+async fn an_idle_session_is_ended(rig: Rig) {
+    let issued = rig.issue(&rig.role()).await;
+    let mut session = rig.login(&issued).await.unwrap();
+    session.query_drop("SELECT 1").await.unwrap();
+    assert_eq!(disable_and_end(&rig, &issued).await, SessionsEnded { ended: 1, remaining: 0 });
+    assert!(session.query_drop("SELECT 1").await.is_err());
+    assert!(rig.target.remove(issued.leased()).await.unwrap());
+}
+
+/// Waits until the session's statement runs.
+async fn is_running(rig: &Rig, words: &str) {
+    eventually("the statement runs", async || {
+        let question = format!(
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE '{words}%' AND COMMAND = 'Query'"
+        );
+        rig.root_knows(question).await
+    })
+    .await;
+}
+
+async fn a_busy_session_is_ended(rig: Rig) {
+    let issued = rig.issue(&rig.role()).await;
+    let mut session = rig.login(&issued).await.unwrap();
+    let mark = format!("SELECT /* {} */ SLEEP", issued.name());
+    let statement = format!("{mark}(60) FROM orders");
+    let busy = tokio::spawn(async move { session.query_drop(statement).await });
+    is_running(&rig, &mark).await;
+    assert_eq!(disable_and_end(&rig, &issued).await, SessionsEnded { ended: 1, remaining: 0 });
+    assert!(busy.await.unwrap().is_err());
+    assert!(rig.end(&issued).await);
+}
+
+async fn an_open_transaction_is_rolled_back(rig: Rig) {
+    let mut role = rig.role();
+    role.member_of = vec![rig.fixture.sample.names.write.clone()];
+    let issued = rig.issue(&role).await;
+    let mut session = rig.login(&issued).await.unwrap();
+    for statement in ["START TRANSACTION", "UPDATE orders SET cents = 0"] {
+        session.query_drop(statement).await.unwrap();
+    }
+    assert_eq!(disable_and_end(&rig, &issued).await, SessionsEnded { ended: 1, remaining: 0 });
+    let mut root: Conn = rig.fixture.root().await;
+    let untouched: Option<u64> =
+        root.query_first("SELECT COUNT(*) FROM orders WHERE cents > 0 FOR UPDATE").await.unwrap();
+    assert_eq!(untouched, Some(4));
+    assert!(rig.end(&issued).await);
+}
+
+async fn sessions_are_shown(rig: Rig) {
+    let issued = rig.issue(&rig.role()).await;
+    assert_eq!(rig.target.sessions(&issued.account).await.unwrap(), []);
+    let session = rig.login(&issued).await.unwrap();
+    let shown = eventually("the session sleeps", async || {
+        let shown = rig.target.sessions(&issued.account).await.unwrap();
+        (shown.first()?.activity.as_deref() == Some("Sleep")).then_some(shown)
+    })
+    .await;
+    assert_eq!(shown.len(), 1);
+    assert_eq!(shown[0].id, u64::from(session.id()));
+    assert_eq!(shown[0].client, Some("127.0.0.1".parse().unwrap()));
+    assert_eq!(shown[0].database.as_deref(), Some(rig.fixture.sample.names.database.as_str()));
+}
+
+async fn a_session_that_survives_the_drop_is_not_taken_for_gone(rig: Rig) {
+    let issued = rig.issue(&rig.role()).await;
+    let mut session = rig.login(&issued).await.unwrap();
+    assert!(!rig.target.remove(issued.leased()).await.unwrap(), "the account is dropped, its session lives");
+    assert!(!rig.has(&issued).await);
+    session.query_drop("SELECT 1").await.unwrap();
+    let ended = rig.target.end_sessions(issued.leased()).await.unwrap();
+    assert_eq!(ended, SessionsEnded { ended: 1, remaining: 0 });
+    assert!(rig.target.remove(issued.leased()).await.unwrap());
+}
+
+async fn hosts_that_somebody_added_are_removed_too(rig: Rig) {
+    let issued = rig.issue(&rig.role()).await;
+    rig.as_root(format!("CREATE USER '{}'@'%' IDENTIFIED BY 'Known_1234'", issued.name())).await;
+    rig.target.disable(issued.leased()).await.unwrap();
+    let stray = rig.fixture.connect(issued.name(), "Known_1234").await;
+    assert!(stray.is_err());
+    assert!(rig.target.remove(issued.leased()).await.unwrap());
+    assert!(!rig.has(&issued).await);
+}

@@ -1,0 +1,33 @@
+//! MySQL and MariaDB as targets: each behaviour on both.
+
+mod creating;
+mod ending;
+mod examining;
+mod faults;
+mod hostile;
+mod objects;
+mod privileges;
+mod rig;
+mod tls;
+
+/// Makes of a function over a [`rig::Rig`] one test for each of the two databases.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => { $(
+        mod $name {
+            #[tokio::test]
+            async fn mysql() {
+                if let Some(rig) = crate::mysql::rig::mysql().await {
+                    super::$name(rig).await;
+                }
+            }
+
+            #[tokio::test]
+            async fn mariadb() {
+                if let Some(rig) = crate::mysql::rig::mariadb().await {
+                    super::$name(rig).await;
+                }
+            }
+        }
+    )+ };
+}
+use on_both;

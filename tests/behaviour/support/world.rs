@@ -1,0 +1,347 @@
+//! A whole Mayfly without its network face: store, issuer and reaper over real targets, on a clock that the test moves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use mayfly::{
+    clock::{Clock, ManualClock, SystemClock},
+    domain::{
+        Engine, HostPattern, Lease, LeaseId, LeaseLimits, LeaseState, OwnedObjects, Password, Principal,
+        PrincipalKind, Role, RoleName, StateName, Statements, TargetName, TokenId, Ttl, TtlBounds,
+    },
+    identity::Caller,
+    issuer::{Catalogue, CatalogueHandle, IssueRequest, Issued, Issuer, IssuerParts, Refusal},
+    random::SystemRandom,
+    reaper::{Reaper, ReaperParts},
+    sandbox::{Sample, Server},
+    store::{
+        Store,
+        sqlite::{SqliteOptions, SqliteStore},
+    },
+    target::{
+        AuthPlugin, HealthBoard, PoolSettings, Surroundings, Target, TargetSettings, TlsMode, TlsSettings,
+        connect,
+    },
+};
+use tempfile::TempDir;
+
+use super::{eventually, mariadb, mysql, postgres};
+
+/// A database server with a sample, whatever its engine.
+#[derive(Clone)]
+pub(crate) struct Database {
+    pub(crate) engine: Engine,
+    pub(crate) port: u16,
+    pub(crate) sample: Sample,
+    pub(crate) server: Option<&'static Server>,
+}
+
+/// A fresh sample on the shared server of every engine that is to be tested.
+pub(crate) async fn databases() -> Vec<Database> {
+    let mut databases = Vec::new();
+    if let Some(fixture) = postgres().await {
+        let port = fixture.port();
+        databases.push(Database {
+            engine: Engine::Postgres,
+            port,
+            sample: fixture.sample,
+            server: Some(fixture.server),
+        });
+    }
+    for fixture in [mariadb().await, mysql().await].into_iter().flatten() {
+        let (engine, port) = (fixture.server().engine(), fixture.port());
+        databases.push(Database { engine, port, sample: fixture.sample, server: Some(fixture.server) });
+    }
+    databases
+}
+
+impl Database {
+    /// A sample of one's own on a server of one's own.
+    pub(crate) fn on(server: &Server, sample: Sample) -> Self {
+        Self { engine: server.engine(), port: server.port(), sample, server: None }
+    }
+
+    /// How Mayfly reaches it.
+    pub(crate) fn settings(&self, name: &str) -> TargetSettings {
+        TargetSettings {
+            name: name.parse().unwrap(),
+            engine: self.engine,
+            hosts: vec![("127.0.0.1".to_owned(), self.port)],
+            client_hosts: Vec::new(),
+            database: Some(match self.engine {
+                Engine::Postgres => "postgres".to_owned(),
+                _ => self.sample.names.database.clone(),
+            }),
+            user: self.sample.administrator.user.clone(),
+            password: Some(self.sample.administrator.password.clone()),
+            tls: TlsSettings { mode: TlsMode::Disable, ca_file: None, client_certificate: None },
+            pool: PoolSettings {
+                issuing: 8,
+                ending: 4,
+                wait: Duration::from_secs(5),
+                connect: Duration::from_secs(5),
+                statement: Duration::from_secs(10),
+            },
+            auth_plugin: AuthPlugin::NativePassword,
+        }
+    }
+
+    /// A role that reads the sample: default five minutes, at most an hour.
+    pub(crate) fn reading_role(&self, name: &str, target: &str) -> Role {
+        Role {
+            name: name.parse().unwrap(),
+            target: target.parse().unwrap(),
+            description: "reads the shop".to_owned(),
+            member_of: vec![self.sample.names.read.clone()],
+            ttl: TtlBounds::new(ttl(300), ttl(3600)).unwrap(),
+            database: Some(self.sample.names.database.clone()),
+            connection_limit: Some(5),
+            hosts: if self.engine == Engine::Postgres { Vec::new() } else { vec![HostPattern::any()] },
+            settings: BTreeMap::new(),
+            owned_objects: OwnedObjects::Drop,
+            scram_iterations: 4096,
+            limits: LeaseLimits { per_principal: 10, total: 100 },
+            statements: Statements::default(),
+            allow: vec!["group:readers".parse().unwrap()],
+        }
+    }
+}
+
+/// Seconds as a TTL.
+pub(crate) fn ttl(seconds: u64) -> Ttl {
+    Ttl::try_from(seconds).unwrap()
+}
+
+/// A caller of a name in some groups.
+pub(crate) fn caller(name: &str, groups: &[&str]) -> Caller {
+    let groups: BTreeSet<_> = groups.iter().map(|group| group.parse().unwrap()).collect();
+    let principal = Principal { name: name.parse().unwrap(), kind: PrincipalKind::Workload, groups };
+    Caller { principal, token: TokenId::new(SystemClock.now(), 1), address: None }
+}
+
+/// What to ask for.
+pub(crate) fn request(role: &str) -> IssueRequest {
+    IssueRequest { role: role.parse().unwrap(), ttl: None, purpose: String::new(), idempotency_key: None }
+}
+
+/// A whole Mayfly.
+pub(crate) struct World {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) reaper: Arc<Reaper>,
+    pub(crate) catalogue: Arc<CatalogueHandle>,
+    pub(crate) directory: Arc<TempDir>,
+}
+
+impl World {
+    /// With one target `shop` and one role `shop-read`.
+    pub(crate) async fn reading(database: &Database) -> Self {
+        let target = Self::target(database.settings("shop"), Arc::new(SystemClock));
+        Self::with(vec![target], vec![database.reading_role("shop-read", "shop")]).await
+    }
+
+    /// A target by its settings.
+    pub(crate) fn target(settings: TargetSettings, clock: Arc<dyn Clock>) -> Arc<dyn Target> {
+        connect(settings, Surroundings { clock, random: Arc::new(SystemRandom) }).unwrap()
+    }
+
+    /// With these targets and roles.
+    pub(crate) async fn with(targets: Vec<Arc<dyn Target>>, roles: Vec<Role>) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let clock = Arc::new(ManualClock::new(SystemClock.now()));
+        Self::at(directory, clock, targets, roles).await
+    }
+
+    /// On a store that may have been used before, as after a restart.
+    pub(crate) async fn at(
+        directory: Arc<TempDir>,
+        clock: Arc<ManualClock>,
+        targets: Vec<Arc<dyn Target>>,
+        roles: Vec<Role>,
+    ) -> Self {
+        let path = directory.path().join("mayfly.db");
+        let store = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).unwrap());
+        let mut catalogue = Catalogue::default();
+        for target in targets {
+            catalogue.targets.insert(target.name().clone(), target);
+        }
+        for role in roles {
+            catalogue.roles.insert(role.name.clone(), Arc::new(role));
+        }
+        let catalogue = Arc::new(CatalogueHandle::new(catalogue));
+        let health = Arc::new(HealthBoard::default());
+        let reaper = Arc::new(Reaper::new(ReaperParts {
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            random: Arc::new(SystemRandom),
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            catalogue: Arc::clone(&catalogue),
+            health: Arc::clone(&health),
+        }));
+        let issuer = Arc::new(Issuer::new(IssuerParts {
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            random: Arc::new(SystemRandom),
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            catalogue: Arc::clone(&catalogue),
+            health,
+            reaper: Arc::clone(&reaper) as Arc<_>,
+        }));
+        reaper.open_lanes().await.unwrap();
+        Self { clock, store, issuer, reaper, catalogue, directory }
+    }
+
+    /// Stops everything and closes the store, as a restart does.
+    pub(crate) async fn stop(self) -> (Arc<TempDir>, Arc<ManualClock>) {
+        self.issuer.drain().await;
+        self.reaper.stop().await;
+        self.store.close().await;
+        (self.directory, self.clock)
+    }
+
+    /// Moves the clock.
+    pub(crate) fn pass(&self, seconds: i64) {
+        self.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    /// Issues under `shop-read` for `app`, a reader.
+    pub(crate) async fn issue(&self) -> Result<Issued, Refusal> {
+        self.issuer.issue(&caller("app", &["readers"]), request("shop-read")).await
+    }
+
+    /// The lease as it is.
+    pub(crate) async fn lease(&self, id: LeaseId) -> Lease {
+        use mayfly::store::LeaseStore as _;
+        self.store.lease(id).await.unwrap().unwrap()
+    }
+
+    /// Waits for the lease to reach a state.
+    pub(crate) async fn reaches(&self, id: LeaseId, state: StateName) -> Lease {
+        eventually(&format!("lease {id} is {}", state.as_str()), async || {
+            let lease = self.lease(id).await;
+            (lease.state.name() == state).then_some(lease)
+        })
+        .await
+    }
+
+    /// All leases there are.
+    pub(crate) async fn leases(&self) -> Vec<Lease> {
+        use mayfly::store::{LeaseFilter, LeaseStore as _, PageRequest};
+        let page = PageRequest { size: 500, before: None };
+        self.store.list(&LeaseFilter::default(), page).await.unwrap().items
+    }
+
+    /// The audit log as lines of `action outcome`.
+    pub(crate) async fn audit(&self) -> Vec<mayfly::audit::Record> {
+        use mayfly::audit::AuditLog as _;
+        self.store.read_after(0, 10_000).await.unwrap()
+    }
+}
+
+/// When an active lease expires.
+pub(crate) fn expiry(lease: &Lease) -> jiff::Timestamp {
+    match lease.state {
+        LeaseState::Active { expires_at } => expires_at,
+        _ => panic!("{:?} is not active", lease.state),
+    }
+}
+
+/// A session of a leased account, whatever its engine.
+pub(crate) enum Login {
+    Postgres(tokio_postgres::Client),
+    Mysql(Box<mysql_async::Conn>),
+}
+
+impl Database {
+    /// Logs in to the sample's database, or says why not.
+    pub(crate) async fn login(&self, user: &str, password: &Password) -> Result<Login, String> {
+        match self.engine {
+            Engine::Postgres => {
+                let mut config = tokio_postgres::Config::new();
+                config.host("127.0.0.1").port(self.port).dbname(&self.sample.names.database);
+                config.user(user).password(password.expose());
+                let (client, connection) =
+                    config.connect(tokio_postgres::NoTls).await.map_err(|error| format!("{error:?}"))?;
+                tokio::spawn(connection);
+                Ok(Login::Postgres(client))
+            }
+            Engine::Mysql | Engine::Mariadb => {
+                let options = mysql_async::OptsBuilder::default()
+                    .ip_or_hostname("127.0.0.1")
+                    .tcp_port(self.port)
+                    .prefer_socket(false)
+                    .user(Some(user))
+                    .pass(Some(password.expose()))
+                    .db_name(Some(&self.sample.names.database));
+                mysql_async::Conn::new(options)
+                    .await
+                    .map(|connection| Login::Mysql(Box::new(connection)))
+                    .map_err(|error| format!("{error:?}"))
+            }
+        }
+    }
+
+    /// Runs a statement as the server's superuser and returns the first column of each row as text.
+    pub(crate) async fn ask_superuser(&self, server: &Server, statement: &str) -> Vec<String> {
+        let account = server.administrator();
+        let mut login = self.login(&account.user, &account.password).await.unwrap();
+        login.ask(statement).await.unwrap()
+    }
+
+    /// Whether an account exists.
+    pub(crate) async fn has_account(&self, server: &Server, name: &str) -> bool {
+        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+        let statement = match self.engine {
+            Engine::Postgres => format!("SELECT rolname FROM pg_roles WHERE rolname = '{name}'"),
+            _ => format!("SELECT User FROM mysql.user WHERE User = '{name}'"),
+        };
+        !self.ask_superuser(server, &statement).await.is_empty()
+    }
+
+    /// Accounts with Mayfly's mark whose name has `part` in it.
+    pub(crate) async fn accounts(&self, server: &Server, part: &str) -> Vec<String> {
+        assert!(part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+        let statement = match self.engine {
+            Engine::Postgres => {
+                format!("SELECT rolname FROM pg_roles WHERE rolname LIKE 'mf\\_%{part}%'")
+            }
+            _ => format!("SELECT User FROM mysql.user WHERE User LIKE 'mf\\_%{part}%'"),
+        };
+        self.ask_superuser(server, &statement).await
+    }
+}
+
+impl Login {
+    /// Runs a statement and returns the first column of each row as text.
+    pub(crate) async fn ask(&mut self, statement: &str) -> Result<Vec<String>, String> {
+        match self {
+            Login::Postgres(client) => {
+                let messages = client.simple_query(statement).await.map_err(|error| format!("{error:?}"))?;
+                let text = |message| match message {
+                    tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                    _ => None,
+                };
+                Ok(messages.into_iter().filter_map(text).collect())
+            }
+            Login::Mysql(connection) => {
+                use mysql_async::prelude::Queryable as _;
+                let rows: Vec<mysql_async::Row> =
+                    connection.query(statement).await.map_err(|error| format!("{error:?}"))?;
+                Ok(rows.into_iter().filter_map(|row| row.get_opt::<String, _>(0)?.ok()).collect())
+            }
+        }
+    }
+}
+
+/// Names of roles and targets, for filters.
+pub(crate) fn role_name(name: &str) -> RoleName {
+    name.parse().unwrap()
+}
+
+/// Likewise.
+pub(crate) fn target_name(name: &str) -> TargetName {
+    name.parse().unwrap()
+}
