@@ -1,6 +1,6 @@
 //! What the gRPC face needs to be told.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::rate::Rate;
 
@@ -17,6 +17,8 @@ pub struct GrpcSettings {
     pub max_concurrent_calls: usize,
     /// How often one principal may call; `None`: as often as it likes.
     pub rate_per_principal: Option<Rate>,
+    /// How long calls under way may take to finish when the server is told to stop; then they are cut off.
+    pub shutdown_grace: Duration,
     /// TLS; `None`: clear text.
     pub tls: Option<TlsFiles>,
 }

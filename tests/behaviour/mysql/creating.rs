@@ -10,7 +10,10 @@ use mayfly::{
 };
 use mysql_async::prelude::Queryable;
 
-use super::{on_both, rig::Rig};
+use super::{
+    on_both,
+    rig::{Issued, Rig},
+};
 
 on_both!(
     an_account_logs_in_and_may_do_what_its_group_may,
@@ -189,7 +192,7 @@ async fn ed25519_verifiers_are_what_the_plugin_expects() {
         return;
     }
     let target = rig.another(|settings| settings.auth_plugin = AuthPlugin::Ed25519).unwrap();
-    let issued = rig.plan_on(&target, &rig.role()).await;
+    let issued = Issued::planned(rig.engine, &rig.role(), &target).await;
     target.create(issued.new_account(), &issued.secret).await.unwrap();
     let mut session = rig.login(&issued).await.unwrap();
     session.query_drop("SELECT * FROM orders").await.unwrap();
