@@ -91,7 +91,8 @@ fn every_test_the_threat_table_names_exists() {
     let (_, table) = security.split_once("## Threats").unwrap();
     let (table, _) = table.split_once("\n## ").unwrap();
     let shown_by = table.lines().filter_map(|line| line.trim_end_matches(" |").rsplit(" | ").next());
-    let names = shown_by.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| name.contains('_'));
+    let names =
+        shown_by.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| name.contains('_'));
     for name in names {
         assert!(sources.contains(&format!("fn {name}")), "docs/security.md: there is no test {name}");
     }
