@@ -1,10 +1,15 @@
 //! `mayfly audit verify`: offline, without a server and without trust in one.
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, fs::File, io::BufReader, path::PathBuf};
 
 use clap::{ArgGroup, Args};
+use serde::Serialize;
 
 use super::super::{CliError, Context, Exit};
+use crate::{
+    audit::{ChainHead, Verified, VerifyError, verify_lines},
+    store::sqlite::verify_audit,
+};
 
 const EXAMPLES: &str = "Examples:
   mayfly audit verify audit.jsonl
@@ -45,11 +50,62 @@ fn head(text: &str) -> Result<Head, String> {
     Ok(Head { seq, hash })
 }
 
-/// SEAM: hand the records of `args.file` or `args.store`, and `args.head`, to the audit room's verifier; a broken chain ends
-/// with [`Exit::Unverified`].
-#[expect(clippy::unused_async, reason = "every command has the same shape")]
-pub(super) async fn run(_args: VerifyArgs, _context: &mut Context) -> Result<Exit, CliError> {
-    Err(CliError::not_built("audit verify"))
+pub(super) async fn run(args: VerifyArgs, context: &mut Context) -> Result<Exit, CliError> {
+    let verifying = tokio::task::spawn_blocking(move || verify(&args)).await;
+    match verifying.map_err(|error| CliError::local("the log cannot be verified", &error))?? {
+        Ok(verified) => {
+            show(&verified, context)?;
+            Ok(Exit::Ok)
+        }
+        Err(error @ VerifyError::Read { .. }) => Err(CliError::local("the log cannot be verified", &error)),
+        Err(error) => Err(CliError::new(Exit::Unverified, error.to_string())),
+    }
+}
+
+/// The outer error: the log cannot be read at all. The inner: it is not what was written.
+fn verify(args: &VerifyArgs) -> Result<Result<Verified, VerifyError>, CliError> {
+    let head = args.head.as_ref().map(|head| ChainHead { seq: head.seq, hash: head.hash });
+    match (&args.file, &args.store) {
+        (Some(file), _) => {
+            let unreadable = |error| CliError::local(format!("cannot read {}", file.display()), &error);
+            let lines = BufReader::new(File::open(file).map_err(unreadable)?);
+            Ok(verify_lines(lines, head))
+        }
+        (None, Some(store)) => Ok(verify_audit(store, head)),
+        (None, None) => Err(CliError::usage("name a file, or --store")),
+    }
+}
+
+/// What was verified.
+#[derive(Debug, Serialize)]
+struct Shown {
+    records: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_at: Option<String>,
+    /// `SEQ:HASH` of the last record: keep it elsewhere, and `--head` proves later that nothing was cut off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<String>,
+}
+
+fn show(verified: &Verified, context: &mut Context) -> Result<(), CliError> {
+    let shown = Shown {
+        records: verified.records,
+        first_at: verified.first.map(|link| link.at.to_string()),
+        last_at: verified.last.map(|link| link.at.to_string()),
+        head: verified.last.map(|link| ChainHead { seq: link.seq, hash: link.hash }.to_string()),
+    };
+    if context.output.is_json() {
+        return context.output.json(&shown);
+    }
+    let mut text = format!("verified: {} records, each follows from the one before it", shown.records);
+    for (label, value) in [("first", &shown.first_at), ("last", &shown.last_at), ("head", &shown.head)] {
+        if let Some(value) = value {
+            let _ = write!(text, "\n{label:<6} {value}");
+        }
+    }
+    context.output.data(&text)
 }
 
 #[cfg(test)]
