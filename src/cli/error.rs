@@ -77,14 +77,28 @@ impl CliError {
         }
     }
 
+    /// What went wrong on the way. Only what tonic made up itself has a source; a server's answer has none.
+    fn of_line(status: &Status, address: &str) -> Option<Self> {
+        let cause = root(status.source()?);
+        let (what, hint) = match status.code() {
+            Code::Unavailable => (
+                format!("cannot reach Mayfly at {address}"),
+                "is `mayfly serve` running there? --address or MAYFLY_ADDRESS says where to call",
+            ),
+            // With TLS 1.3 a server turns a client's certificate down only after the handshake.
+            Code::Unknown => (
+                format!("the line to Mayfly at {address} broke"),
+                "with mutual TLS: --client-certificate and --client-key say which certificate to show",
+            ),
+            _ => return None,
+        };
+        Some(Self::new(Exit::Unavailable, format!("{what}: {cause}")).hint(hint))
+    }
+
     /// Reads what a call ended with. `address` is where the server was called.
     pub fn from_status(status: &Status, address: &str) -> Self {
-        if let Some(cause) = status.source().filter(|_| status.code() == Code::Unavailable) {
-            return Self::new(
-                Exit::Unavailable,
-                format!("cannot reach Mayfly at {address}: {}", root(cause)),
-            )
-            .hint("is `mayfly serve` running there? --address or MAYFLY_ADDRESS says where to call");
+        if let Some(error) = Self::of_line(status, address) {
+            return error;
         }
         let details = status.get_error_details();
         let reason = details.error_info().map_or_else(|| name(status.code()), |info| info.reason.clone());

@@ -135,8 +135,7 @@ mod tests {
 
     async fn verify(lines: &[String], options: &[&str]) -> (u8, String) {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), lines.iter().map(|line| format!("{line}\n")).collect::<String>())
-            .unwrap();
+        std::fs::write(file.path(), lines.join("\n") + "\n").unwrap();
         let words = ["mayfly", "audit", "verify", file.path().to_str().unwrap()];
         let cli = Cli::try_parse_from(words.iter().chain(options)).unwrap();
         let Command::Audit(AuditCommand::Verify(args)) = cli.command else { panic!("audit verify") };
