@@ -1,1 +1,98 @@
-//! Puts the rooms together and runs them.
+//! Puts the rooms together and runs them: build, serve, reload, drain.
+//!
+//! Holds no rules of its own. [`Application::build`] is what `mayfly serve`, `mayfly dev`, tests and benchmarks all call.
+
+mod assemble;
+mod error;
+mod reload;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use error::{ReloadError, StartError};
+pub use reload::Reloader;
+
+use crate::{
+    api::grpc::Bound,
+    audit::{Actor, Draft, FileSink},
+    clock::Clock,
+    identity::ApiToken,
+    issuer::Issuer,
+    reaper::Reaper,
+    store::{Store, StoreError},
+};
+
+/// A built Mayfly, listening but not serving yet.
+pub struct Application {
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
+    issuer: Arc<Issuer>,
+    reaper: Arc<Reaper>,
+    server: Bound,
+    sink: Option<FileSink>,
+    reloader: Arc<Reloader>,
+    first_token: Option<ApiToken>,
+    grace: Duration,
+}
+
+impl Application {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// The first administrator's token, when it was drawn just now. It is nowhere else: show it once.
+    pub fn take_first_token(&mut self) -> Option<ApiToken> {
+        self.first_token.take()
+    }
+
+    /// What takes a changed configuration in.
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
+    }
+
+    /// Serves until `shutdown` is cancelled; then takes no more calls, completes or undoes what is under way, and closes.
+    ///
+    /// # Errors
+    /// When serving ends by itself, or the store cannot record start and stop.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartError> {
+        let started = Draft::new(self.clock.now(), Actor::System, "server.started", "server/-")
+            .with("version", env!("CARGO_PKG_VERSION"))
+            .with("address", self.server.local_addr().to_string());
+        self.store.record(started).await?;
+        self.reaper.open_lanes().await?;
+        let sink = self.sink.map(follow);
+        let served = self.server.serve(shutdown.clone()).await;
+        tracing::info!("draining");
+        let drained = tokio::time::timeout(self.grace, async {
+            self.issuer.drain().await;
+            self.reaper.stop().await;
+        });
+        if drained.await.is_err() {
+            tracing::warn!(grace = ?self.grace, "not everything under way ended in time; it is taken up at the next start");
+        }
+        let stopped = Draft::new(self.clock.now(), Actor::System, "server.stopped", "server/-");
+        let recorded: Result<(), StoreError> = self.store.record(stopped).await;
+        if let Some((task, stop)) = sink {
+            stop.cancel();
+            let _ = task.await;
+        }
+        self.store.close().await;
+        served?;
+        Ok(recorded?)
+    }
+}
+
+/// Writes the audit file in a task of its own, which writes everything there is before it stops.
+fn follow(sink: FileSink) -> (JoinHandle<()>, CancellationToken) {
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let task = tokio::spawn(async move {
+        if let Err(error) = sink.run(stopped).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the audit file is no longer written");
+        }
+    });
+    (task, stop)
+}

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{CliError, Context, Exit};
+use serde::Serialize;
+
+use super::{CliError, Context, Exit, serve};
 
 /// Subcommands of `mayfly config`.
 #[derive(Debug, Subcommand)]
@@ -25,12 +27,34 @@ pub struct CheckArgs {
 ///
 /// # Errors
 /// What is wrong with the configuration.
-#[expect(
-    clippy::unused_async,
-    reason = "SEAM: every command has the same shape; the config room is to be wired in"
-)]
-pub async fn run(command: ConfigCommand, _context: &mut Context) -> Result<Exit, CliError> {
-    match command {
-        ConfigCommand::Check(_args) => Err(CliError::not_built("config check")),
+pub async fn run(command: ConfigCommand, context: &mut Context) -> Result<Exit, CliError> {
+    let ConfigCommand::Check(args) = command;
+    let loaded = serve::load(&args.config).await?;
+    for warning in &loaded.warnings {
+        context.output.note(&format!("warning: {warning}"));
     }
+    let checked = Checked {
+        config: args.config.display().to_string(),
+        targets: loaded.config.targets.len(),
+        roles: loaded.config.roles.len(),
+        warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+    };
+    if context.output.is_json() {
+        context.output.json(&checked)?;
+    } else {
+        let count =
+            |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+        let (targets, roles) = (count(checked.targets, "target"), count(checked.roles, "role"));
+        context.output.data(&format!("{}: ok ({targets}, {roles})", checked.config))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// What was checked.
+#[derive(Debug, Serialize)]
+struct Checked {
+    config: String,
+    targets: usize,
+    roles: usize,
+    warnings: Vec<String>,
 }

@@ -1,14 +1,19 @@
 //! `mayfly doctor`: examines a database and says what is missing.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 use serde::Serialize;
 
-use super::{CliError, Context, Exit, Output, error::printable, table::Paint, view};
+use super::{CliError, Context, Exit, Output, error::printable, serve, table::Paint, view};
 use crate::{
     api::proto,
-    target::{Examination, Severity},
+    domain::Role,
+    random::SystemRandom,
+    target::{Examination, Severity, Surroundings, connect},
 };
 
 const EXAMPLES: &str = "Examples:
@@ -106,10 +111,26 @@ fn offset_seconds(offset: prost_types::Duration) -> f64 {
     offset.seconds as f64 + f64::from(offset.nanos) / 1e9
 }
 
-/// SEAM: load `config`, build the target and its roles, and hand `Target::examine(…)`'s result to [`Report::of`].
-#[expect(clippy::unused_async, reason = "the body awaits once the configuration room is wired in")]
-async fn examine_here(_config: &Path, _target: &str, _context: &Context) -> Result<Report, CliError> {
-    Err(CliError::not_built("doctor --config"))
+async fn examine_here(config: &Path, target: &str, context: &Context) -> Result<Report, CliError> {
+    let config = serve::load(config).await?.config;
+    let known = || config.targets.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let bare = target.strip_prefix("targets/").unwrap_or(target);
+    let (name, settings) =
+        config.targets.iter().find(|(name, _)| name.as_str() == bare).ok_or_else(|| {
+            CliError::new(Exit::NotFound, format!("there is no target {bare}"))
+                .hint(format!("known targets: {}", known()))
+        })?;
+    let surroundings = Surroundings { clock: Arc::clone(&context.clock), random: Arc::new(SystemRandom) };
+    let target = connect(settings.clone(), surroundings)
+        .map_err(|error| CliError::local(format!("targets.{name} cannot be used"), &error))?;
+    let roles: Vec<&Role> = config.roles.values().filter(|role| role.target == *name).collect();
+    let spinner = context.output.spinner("examining");
+    let examination = target.examine(&roles).await;
+    drop(spinner);
+    let server = examination.server.as_ref();
+    let server =
+        server.map(|server| format!("{} {}", server.engine.title(), server.version)).unwrap_or_default();
+    Ok(Report::of(name.as_str(), server, &examination))
 }
 
 impl Report {

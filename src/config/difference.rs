@@ -143,18 +143,15 @@ fn server(changes: &mut Vec<Change>, old: &ServerSettings, new: &ServerSettings)
     c.restart_shown("listen", &old.listen, &new.listen);
     c.restart_shown("max_message_bytes", &old.max_message_bytes, &new.max_message_bytes);
     c.restart_shown("max_concurrent_calls", &old.max_concurrent_calls, &new.max_concurrent_calls);
-    c.live(
+    c.restart_shown(
         "calls_per_second_per_principal",
         &old.calls_per_second_per_principal,
         &new.calls_per_second_per_principal,
     );
-    c.live("call_burst_per_principal", &old.call_burst_per_principal, &new.call_burst_per_principal);
-    c.live("shutdown_grace", &old.shutdown_grace, &new.shutdown_grace);
-    match (&old.tls, &new.tls) {
-        (None, Some(_)) => c.note("tls", "is added", true),
-        (Some(_), None) => c.note("tls", "is removed", true),
-        (old, new) => c.live("tls", old, new),
-    }
+    c.restart_shown("call_burst_per_principal", &old.call_burst_per_principal, &new.call_burst_per_principal);
+    c.restart("shutdown_grace", &old.shutdown_grace, &new.shutdown_grace);
+    // What the files hold may change at any time; which files they are may not.
+    c.restart("tls", &old.tls, &new.tls);
 }
 
 fn target(c: &mut Comparison<'_>, old: &TargetSettings, new: &TargetSettings) {
