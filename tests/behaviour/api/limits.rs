@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use mayfly::api::{
     grpc::{GrpcSettings, Rate},
-    proto::{IssueLeaseRequest, ListLeasesRequest, WatchLeasesRequest, WhoAmIRequest},
+    proto::{
+        GetServerInfoRequest, GetServerInfoResponse, IssueLeaseRequest, ListLeasesRequest,
+        WatchLeasesRequest, WhoAmIRequest,
+    },
 };
-use tonic::Code;
+use tonic::{Code, codegen::http::uri::PathAndQuery};
 use tonic_types::StatusExt as _;
 
 use super::rig::{Api, settings, told, with};
@@ -59,6 +62,28 @@ async fn calls_beyond_the_limit_are_refused_not_queued() {
     let status = api.server().await.who_am_i(with(&api.administrator, WhoAmIRequest {})).await.unwrap_err();
     assert_eq!(told(&status), (Code::ResourceExhausted, "OVERLOADED".to_owned()));
     assert!(status.get_details_retry_info().is_some());
+}
+
+#[tokio::test]
+async fn callers_without_a_token_do_not_take_the_places_of_those_with_one() {
+    let settings = GrpcSettings { max_concurrent_calls: 2, ..settings() };
+    let api = Api::serve(World::with(Vec::new(), Vec::new()).await, settings).await;
+    let channel = tonic::client::Grpc::new(api.channel().await);
+    let path = PathAndQuery::from_static("/mayfly.v1.ServerService/GetServerInfo");
+    let mut idle = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let (mut client, path) = (channel.clone(), path.clone());
+        idle.spawn(async move {
+            client.ready().await.unwrap();
+            // A call whose message never comes.
+            let messages = tonic::Request::new(tokio_stream::pending::<GetServerInfoRequest>());
+            let codec = tonic_prost::ProstCodec::<GetServerInfoRequest, GetServerInfoResponse>::default();
+            client.client_streaming(messages, path, codec).await
+        });
+    }
+    let refused = idle.join_next().await.unwrap().unwrap().unwrap_err();
+    assert_eq!(told(&refused), (Code::ResourceExhausted, "OVERLOADED".to_owned()));
+    api.server().await.who_am_i(with(&api.administrator, WhoAmIRequest {})).await.unwrap();
 }
 
 #[tokio::test]
