@@ -31,6 +31,7 @@ mod table;
 pub mod targets;
 pub mod token;
 mod token_source;
+mod trial;
 mod view;
 pub mod whoami;
 

@@ -21,7 +21,7 @@ pub enum RefusalKind {
     LimitReached,
     /// The idempotency key was used for other terms.
     KeyReused,
-    /// The first call with this idempotency key is still under way.
+    /// The first call with this idempotency key, or another renewal of this lease, is still under way.
     InProgress,
     /// The lease has ended or is ending.
     Ended,
@@ -156,7 +156,9 @@ impl From<TargetError> for Refusal {
         };
         let refusal = match error.kind {
             TargetErrorKind::Busy => unavailable("the target has no connection free for Mayfly right now", 1),
-            TargetErrorKind::TimedOut => unavailable("the target did not answer in time", 5),
+            TargetErrorKind::TimedOut | TargetErrorKind::Overran => {
+                unavailable("the target did not answer in time", 5)
+            }
             TargetErrorKind::Unavailable => unavailable("the target cannot be reached right now", 5),
             TargetErrorKind::Unauthenticated => {
                 unavailable("the target does not accept Mayfly's administration account", 30)

@@ -113,7 +113,7 @@ impl<'p> Link<'p> {
     }
 }
 
-pub(super) fn read<T: FromRow>(what: &str, row: Row) -> Result<T, TargetError> {
+fn read<T: FromRow>(what: &str, row: Row) -> Result<T, TargetError> {
     T::from_row_opt(row).map_err(|_| {
         TargetError::new(TargetErrorKind::Refused, format!("the server's answer about {what} cannot be read"))
     })

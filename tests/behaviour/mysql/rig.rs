@@ -41,7 +41,7 @@ fn minimal(engine: Engine, account: &str, groups: [&str; 2]) -> Vec<String> {
     let mut statements = match engine {
         Engine::Mysql => vec![
             format!("GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO {account}"),
-            format!("GRANT SELECT (User, Host, account_locked) ON mysql.user TO {account}"),
+            format!("GRANT SELECT (User, Host) ON mysql.user TO {account}"),
         ],
         _ => vec![
             format!("GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO {account}"),
