@@ -14,8 +14,12 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
 };
+use tonic_health::pb::health_client::HealthClient;
 
-use super::{CliError, Exit, duration, token_source};
+use super::{
+    CliError, Exit, duration,
+    token_source::{self, BearerToken},
+};
 use crate::api::proto::{
     audit_service_client::AuditServiceClient, lease_service_client::LeaseServiceClient,
     role_service_client::RoleServiceClient, server_service_client::ServerServiceClient,
@@ -109,6 +113,18 @@ impl Connection {
         if token.is_some() && !args.allow_clear_text {
             address.refuse_clear_text()?;
         }
+        Self::to(args, &address, token)
+    }
+
+    /// Prepares a line for calls that need no token; none is sent.
+    ///
+    /// # Errors
+    /// When the address makes no sense, or a file cannot be read.
+    pub fn open_without_token(args: &ConnectionArgs) -> Result<Self, CliError> {
+        Self::to(args, &Address::parse(&args.address)?, None)
+    }
+
+    fn to(args: &ConnectionArgs, address: &Address, token: Option<BearerToken>) -> Result<Self, CliError> {
         let mut endpoint = Endpoint::from(address.uri.clone())
             .connect_timeout(args.timeout)
             .tcp_nodelay(true)
@@ -144,6 +160,11 @@ impl Connection {
     /// Turns what a call ended with into what is shown.
     pub fn explain(&self, status: &Status) -> CliError {
         CliError::from_status(status, &self.address)
+    }
+
+    /// The server's health.
+    pub fn health(&self) -> HealthClient<Line> {
+        HealthClient::new(self.line.clone())
     }
 
     /// Leases.
