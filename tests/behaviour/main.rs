@@ -7,7 +7,9 @@
 
 mod lifecycle;
 mod mysql;
+mod outages;
 mod postgres;
+mod recovery;
 mod sandbox;
 mod store;
 mod support;
