@@ -226,7 +226,10 @@ async fn a_creation_whose_answer_never_comes_is_not_delivered_and_leaves_nothing
     for database in databases().await {
         let (world, proxy, meddler) = wired(&database, impatient()).await;
         let server = database.server.unwrap();
-        proxy.set(Trap::Swallow, if database.engine == Engine::Postgres { "CREATE ROLE" } else { "CREATE USER" });
+        proxy.set(
+            Trap::Swallow,
+            if database.engine == Engine::Postgres { "CREATE ROLE" } else { "CREATE USER" },
+        );
         let refused = world.issue().await.unwrap_err();
         assert_eq!(refused.kind, RefusalKind::TargetUnavailable, "{}", database.engine);
         let lease = world.leases().await.remove(0);
@@ -234,8 +237,10 @@ async fn a_creation_whose_answer_never_comes_is_not_delivered_and_leaves_nothing
         let longest = impatient().longest_creation();
         assert!(next >= lease.created_at + longest, "nothing is tried while the server may still be at it");
         let account = lease.account.name.as_str();
-        eventually("the account came to exist", async || database.has_account(server, account).await.then_some(()))
-            .await;
+        eventually("the account came to exist", async || {
+            database.has_account(server, account).await.then_some(())
+        })
+        .await;
         proxy.resume();
         pass_to(&world, next - jiff::SignedDuration::from_secs(1));
         world.issue().await.unwrap();
@@ -429,8 +434,10 @@ async fn a_step_whose_success_cannot_be_recorded_is_done_again() {
         let sabotage = Sabotage::of(world.directory.path(), "lease.expired");
         world.pass(300);
         let (server, account) = (database.server.unwrap(), issued.lease.account.name.as_str());
-        eventually("the account is gone", async || (!database.has_account(server, account).await).then_some(()))
-            .await;
+        eventually("the account is gone", async || {
+            (!database.has_account(server, account).await).then_some(())
+        })
+        .await;
         assert_eq!(world.lease(issued.lease.id).await.state.name(), StateName::Ending);
         drop(sabotage);
         eventually("recorded", async || {

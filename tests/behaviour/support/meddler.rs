@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use mayfly::{
     domain::{Account, LeaseId, ObjectCounts, Role},
     target::{
-        Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Survey, Target,
-        TargetError, TargetErrorKind, TargetSettings,
+        Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Survey,
+        Target, TargetError, TargetErrorKind, TargetSettings,
     },
 };
 use tokio::sync::Semaphore;
