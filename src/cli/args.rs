@@ -9,16 +9,16 @@ use super::{
 
 const ABOUT: &str = "Database credentials that live for minutes.
 
-Ask for a role and get a throwaway account with a password and an expiry that the database itself enforces; it is gone, with its
-sessions, when the lease ends.";
+Ask for a role and get a throwaway account with a password and an expiry that the database itself \
+enforces; it is gone, with its sessions, when the lease ends.";
 
 const EXAMPLES: &str = "Examples:
   mayfly roles ls                              what may I ask for?
   mayfly creds orders-read --ttl 15m           a credential on standard output
-  mayfly run orders-read -- ./report.sh        the same, as environment of a command, gone when it ends
+  mayfly run orders-read -- ./report.sh        one for a command, gone when the command ends
   mayfly connect orders-read                   psql, mysql or mariadb, logged in
   mayfly lease ls                              what is out there
-  mayfly dev                                   try it all without installing anything
+  mayfly dev                                   try it all on throwaway databases
 
 Data and secrets go to standard output, words to standard error.";
 

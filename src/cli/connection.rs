@@ -35,7 +35,7 @@ pub struct ConnectionArgs {
         default_value = "http://127.0.0.1:7440"
     )]
     pub address: String,
-    /// File that holds the API token [else: the variable MAYFLY_TOKEN, else ~/.config/mayfly/token]
+    /// File that holds the API token [else: the variable `MAYFLY_TOKEN`, else ~/.config/mayfly/token]
     #[arg(long, global = true, env = "MAYFLY_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Certificate authorities (PEM) to trust instead of the system's
@@ -130,7 +130,6 @@ impl Connection {
     }
 
     /// A call with a deadline of its own.
-    #[expect(clippy::unused_self, reason = "reads as the sibling of `call`")]
     pub fn call_within<T>(&self, message: T, timeout: Duration) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(timeout);

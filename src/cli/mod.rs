@@ -18,6 +18,8 @@ pub mod doctor;
 mod duration;
 mod error;
 mod exit;
+#[cfg(test)]
+mod fake_server;
 mod holding;
 pub mod lease;
 mod output;

@@ -19,7 +19,7 @@ use crate::{
     audit::{Actor, Draft},
     domain::{EndCause, EndReport, Lease, LeaseEvent, LeaseState, Outcome, TargetName},
     store::{ApplyError, StoreError},
-    target::{Target, TargetError, TargetErrorKind},
+    target::{Target, TargetError},
 };
 
 /// Leases read and worked on at once: small enough that a wake-up for something else is soon heard, and below what exhausts a
@@ -200,7 +200,7 @@ impl Lane {
                     LeaseState::Ending { attempts, .. } => attempts,
                     _ => 0,
                 };
-                let down = error.kind.concerns_whole_target() || error.kind == TargetErrorKind::Busy;
+                let down = error.kind.concerns_whole_target();
                 let bound = if down { TARGET_BOUND } else { LEASE_BOUND };
                 let next = next_attempt(now, attempts, bound, &*self.parts.reaper.random);
                 self.fail(lease, message.clone(), next, progress, now).await?;

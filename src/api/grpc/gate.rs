@@ -82,13 +82,11 @@ impl Gatekeeper {
         clock: &Arc<dyn Clock>,
     ) -> Self {
         let (per_second, burst) = REJECTIONS;
-        let rejections = per_second.try_into().ok().zip(burst.try_into().ok());
         Self {
             authenticator,
             calls: Semaphore::new(settings.max_concurrent_calls.min(Semaphore::MAX_PERMITS)),
             rate: settings.rate_per_principal.map(|rate| RateLimiter::new(Arc::clone(clock), rate)),
-            rejections: rejections
-                .map(|(per_second, burst)| RateLimiter::new(Arc::clone(clock), Rate { per_second, burst })),
+            rejections: Rate::new(per_second, burst).map(|rate| RateLimiter::new(Arc::clone(clock), rate)),
         }
     }
 
@@ -221,9 +219,7 @@ where
         let next = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, next);
         let keeper = Arc::clone(&self.keeper);
-        Box::pin(
-            async move { Ok(keeper.pass(request, ready).await.unwrap_or_else(|status| status.into_http())) },
-        )
+        Box::pin(async move { Ok(keeper.pass(request, ready).await.unwrap_or_else(Status::into_http)) })
     }
 }
 

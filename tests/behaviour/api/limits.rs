@@ -1,0 +1,95 @@
+//! How much, how often, for how long.
+
+use std::time::Duration;
+
+use mayfly::api::{
+    grpc::{GrpcSettings, Rate},
+    proto::{IssueLeaseRequest, ListLeasesRequest, WatchLeasesRequest, WhoAmIRequest},
+};
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use super::rig::{Api, settings, told, with};
+use crate::support::world::World;
+
+#[tokio::test]
+async fn a_message_beyond_the_limit_is_refused_and_the_connection_goes_on() {
+    let api = Api::bare().await;
+    let mut client = api.leases().await;
+    let request = IssueLeaseRequest { purpose: "x".repeat(65 * 1024), ..Default::default() };
+    let status = client.issue_lease(with(&api.administrator, request)).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    client.list_leases(with(&api.administrator, ListLeasesRequest::default())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_principal_that_calls_too_often_is_told_when_to_come_back() {
+    let settings = GrpcSettings { rate_per_principal: Rate::new(10, 3), ..settings() };
+    let api = Api::serve(World::with(Vec::new(), Vec::new()).await, settings).await;
+    let (eager, other) = (api.reader("eager").await, api.reader("other").await);
+    let mut server = api.server().await;
+    for _ in 0..3 {
+        server.who_am_i(with(&eager, WhoAmIRequest {})).await.unwrap();
+    }
+    let status = server.who_am_i(with(&eager, WhoAmIRequest {})).await.unwrap_err();
+    assert_eq!(told(&status), (Code::ResourceExhausted, "RATE_LIMITED".to_owned()));
+    let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+    assert_eq!(wait, Duration::from_millis(100));
+    assert_eq!(status.get_details_quota_failure().unwrap().violations[0].subject, "eager");
+    server.who_am_i(with(&other, WhoAmIRequest {})).await.unwrap();
+    api.world.pass(1);
+    server.who_am_i(with(&eager, WhoAmIRequest {})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_token_of_a_principal_does_not_double_its_rate() {
+    let settings = GrpcSettings { rate_per_principal: Rate::new(1, 1), ..settings() };
+    let api = Api::serve(World::with(Vec::new(), Vec::new()).await, settings).await;
+    let (one, two) = (api.reader("eager").await, api.reader("eager").await);
+    let mut server = api.server().await;
+    server.who_am_i(with(&one, WhoAmIRequest {})).await.unwrap();
+    let status = server.who_am_i(with(&two, WhoAmIRequest {})).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn calls_beyond_the_limit_are_refused_not_queued() {
+    let settings = GrpcSettings { max_concurrent_calls: 0, ..settings() };
+    let api = Api::serve(World::with(Vec::new(), Vec::new()).await, settings).await;
+    let status = api.server().await.who_am_i(with(&api.administrator, WhoAmIRequest {})).await.unwrap_err();
+    assert_eq!(told(&status), (Code::ResourceExhausted, "OVERLOADED".to_owned()));
+    assert!(status.get_details_retry_info().is_some());
+}
+
+#[tokio::test]
+async fn a_principal_has_a_bounded_number_of_streams_and_gets_them_back() {
+    let api = Api::bare().await;
+    let app = api.reader("app").await;
+    let mut client = api.leases().await;
+    let mut open = Vec::new();
+    let status = loop {
+        match client.watch_leases(with(&app, WatchLeasesRequest::default())).await {
+            Ok(stream) => open.push(stream),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(told(&status), (Code::ResourceExhausted, "STREAMS_LIMITED".to_owned()));
+    assert_eq!(open.len(), 16);
+    client.watch_leases(with(&api.administrator, WatchLeasesRequest::default())).await.unwrap();
+    drop(open);
+    crate::support::eventually("a stream can be opened again", async || {
+        client.clone().watch_leases(with(&app, WatchLeasesRequest::default())).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_the_deadline_its_caller_set() {
+    let api = Api::bare().await;
+    let mut request = with(&api.administrator, WatchLeasesRequest::default());
+    // In the header only, so that the client's own timer does not answer first.
+    request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
+    let mut stream = api.leases().await.watch_leases(request).await.unwrap().into_inner();
+    assert!(stream.message().await.unwrap().unwrap().synced);
+    assert_eq!(stream.message().await.unwrap_err().code(), Code::DeadlineExceeded);
+}
