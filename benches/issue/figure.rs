@@ -1,8 +1,7 @@
 //! What comes out: figures, a table of them, and the report.
 
-use std::{fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
-use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use mayfly::domain::Engine;
 use serde::Serialize;
 
@@ -104,27 +103,23 @@ impl Report {
     /// Shows the table.
     #[expect(clippy::print_stdout, reason = "the table is what the program is run for")]
     pub(crate) fn print(&self) -> Outcome<()> {
-        let mut table = Table::new();
-        table.load_preset(NOTHING);
-        table.set_header(["name", "value", "unit", "baseline", "ratio", "spread", "aim", "met"]);
-        for figure in &self.figures {
-            table.add_row([
-                figure.name.clone(),
-                number(Some(figure.value)),
-                figure.unit.to_owned(),
-                number(figure.baseline),
-                figure.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
-                figure.spread.map_or_else(String::new, |spread| format!("{:.0} %", spread * 100.0)),
-                figure.aim.clone().unwrap_or_default(),
-                figure.met.map_or("", |met| if met { "yes" } else { "no" }).to_owned(),
-            ]);
-        }
-        for column in [1, 3, 4, 5] {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
+        let heads = ["name", "value", "unit", "baseline", "ratio", "spread", "aim", "met"].map(str::to_owned);
+        let rows: Vec<[String; 8]> = std::iter::once(heads).chain(self.figures.iter().map(cells)).collect();
+        for row in &rows {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let width =
+                    rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+                let width = width.unwrap_or(0);
+                if NUMBERS.contains(&column) {
+                    write!(line, "{cell:>width$}  ")?;
+                } else {
+                    write!(line, "{cell:<width$}  ")?;
+                }
             }
+            println!("{}", line.trim_end());
         }
-        println!("{table}\n\n{}", serde_json::to_string_pretty(&self.environment)?);
+        println!("\n{}", serde_json::to_string_pretty(&self.environment)?);
         Ok(())
     }
 
@@ -140,6 +135,22 @@ impl Report {
         fs::write(directory.join("report.json"), serde_json::to_string_pretty(&records)? + "\n")?;
         Ok(())
     }
+}
+
+/// Columns that are read from the right.
+const NUMBERS: [usize; 4] = [1, 3, 4, 5];
+
+fn cells(figure: &Figure) -> [String; 8] {
+    [
+        figure.name.clone(),
+        number(Some(figure.value)),
+        figure.unit.to_owned(),
+        number(figure.baseline),
+        figure.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+        figure.spread.map_or_else(String::new, |spread| format!("{:.0} %", spread * 100.0)),
+        figure.aim.clone().unwrap_or_default(),
+        figure.met.map_or("", |met| if met { "yes" } else { "no" }).to_owned(),
+    ]
 }
 
 fn number(value: Option<f64>) -> String {
