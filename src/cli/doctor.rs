@@ -13,14 +13,16 @@ use crate::{
     api::proto,
     domain::Role,
     random::SystemRandom,
-    target::{Examination, Severity, Surroundings, connect},
+    target::{Examination, Severity, Surroundings, Target, TargetError, connect},
 };
 
 const EXAMPLES: &str = "Examples:
   mayfly doctor orders                          ask the server to examine its target
   mayfly doctor --config mayfly.toml orders     examine it from here, without a server
+  mayfly doctor --config mayfly.toml --install stock    make accounts expire with nobody there (MySQL, MariaDB)
+  mayfly doctor --config mayfly.toml --print stock      the same as SQL for an administrator of the database
 
-Nothing is changed. Statements shown are to be run by an administrator of the database.
+Nothing is changed without --install. Statements shown are to be run by an administrator of the database.
 Ends with 0, or with 11 when there are problems.";
 
 /// Arguments of `mayfly doctor`.
@@ -33,6 +35,12 @@ pub struct DoctorArgs {
     /// Examine it from this machine, as this configuration says, instead of asking the server
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Install or upgrade the dead-man's switch (MySQL, MariaDB) with the administration account's rights, then examine
+    #[arg(long, requires = "config")]
+    pub install: bool,
+    /// Print the dead-man's switch as SQL for an administrator of the database, and change nothing
+    #[arg(long, requires = "config", conflicts_with = "install")]
+    pub print: bool,
 }
 
 /// What an examination found, ready to be shown.
@@ -43,6 +51,8 @@ pub struct Report {
     server: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_offset_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    installed: Vec<String>,
     findings: Vec<FindingView>,
 }
 
@@ -68,7 +78,14 @@ enum Weight {
 /// What the server refuses, or a configuration that cannot be read.
 pub async fn run(args: DoctorArgs, context: &mut Context) -> Result<Exit, CliError> {
     let report = match &args.config {
-        Some(config) => examine_here(config, &args.target, context).await?,
+        Some(config) => {
+            let here = Here::load(config, &args.target, context).await?;
+            if args.print {
+                return here.print(context).await;
+            }
+            let installed = if args.install { here.install(context).await? } else { Vec::new() };
+            Report { installed, ..here.examine(context).await }
+        }
         None => ask_the_server(&args.target, context).await?,
     };
     if context.output.is_json() {
@@ -101,6 +118,7 @@ async fn ask_the_server(target: &str, context: &Context) -> Result<Report, CliEr
     Ok(Report {
         target: view::qualified("targets", target),
         clock_offset_seconds: reply.clock_offset.map(offset_seconds),
+        installed: Vec::new(),
         findings: findings.collect(),
         server: reply.server,
     })
@@ -111,26 +129,68 @@ fn offset_seconds(offset: prost_types::Duration) -> f64 {
     offset.seconds as f64 + f64::from(offset.nanos) / 1e9
 }
 
-async fn examine_here(config: &Path, target: &str, context: &Context) -> Result<Report, CliError> {
-    let config = serve::load(config).await?.config;
-    let known = || config.targets.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let bare = target.strip_prefix("targets/").unwrap_or(target);
-    let (name, settings) =
-        config.targets.iter().find(|(name, _)| name.as_str() == bare).ok_or_else(|| {
-            CliError::new(Exit::NotFound, format!("there is no target {bare}"))
-                .hint(format!("known targets: {}", known()))
-        })?;
-    let surroundings = Surroundings { clock: Arc::clone(&context.clock), random: Arc::new(SystemRandom) };
-    let target = connect(settings.clone(), surroundings)
-        .map_err(|error| CliError::local(format!("targets.{name} cannot be used"), &error))?;
-    let roles: Vec<&Role> = config.roles.values().filter(|role| role.target == *name).collect();
-    let spinner = context.output.spinner("examining");
-    let examination = target.examine(&roles).await;
-    drop(spinner);
-    let server = examination.server.as_ref();
-    let server =
-        server.map(|server| format!("{} {}", server.engine.title(), server.version)).unwrap_or_default();
-    Ok(Report::of(name.as_str(), server, &examination))
+/// A target reached from here, as a configuration says.
+struct Here {
+    target: Arc<dyn Target>,
+    roles: Vec<Role>,
+}
+
+impl Here {
+    async fn load(config: &Path, target: &str, context: &Context) -> Result<Self, CliError> {
+        let config = serve::load(config).await?.config;
+        let known = || config.targets.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let bare = target.strip_prefix("targets/").unwrap_or(target);
+        let (name, settings) =
+            config.targets.iter().find(|(name, _)| name.as_str() == bare).ok_or_else(|| {
+                CliError::new(Exit::NotFound, format!("there is no target {bare}"))
+                    .hint(format!("known targets: {}", known()))
+            })?;
+        let surroundings = Surroundings { clock: Arc::clone(&context.clock), random: Arc::new(SystemRandom) };
+        let target = connect(settings.clone(), surroundings)
+            .map_err(|error| CliError::local(format!("targets.{name} cannot be used"), &error))?;
+        let roles = config.roles.values().filter(|role| role.target == *name).cloned().collect();
+        Ok(Self { target, roles })
+    }
+
+    async fn examine(&self, context: &Context) -> Report {
+        let roles: Vec<&Role> = self.roles.iter().collect();
+        let spinner = context.output.spinner("examining");
+        let examination = self.target.examine(&roles).await;
+        drop(spinner);
+        let server = examination.server.as_ref();
+        let server =
+            server.map(|server| format!("{} {}", server.engine.title(), server.version)).unwrap_or_default();
+        Report::of(self.target.name().as_str(), server, &examination)
+    }
+
+    async fn install(&self, context: &Context) -> Result<Vec<String>, CliError> {
+        let spinner = context.output.spinner("installing");
+        let outcome = self.target.install().await;
+        drop(spinner);
+        let done = outcome.map_err(|error| self.failed("could not be installed", &error))?;
+        Ok(if done.is_empty() { vec!["nothing to install".to_owned()] } else { done })
+    }
+
+    async fn print(&self, context: &mut Context) -> Result<Exit, CliError> {
+        let script = self.target.installation_script().await;
+        let script = script.map_err(|error| self.failed("cannot be printed", &error))?;
+        if context.output.is_json() {
+            context.output.json(&serde_json::json!({ "script": script }))?;
+        } else if script.is_empty() {
+            context.output.note("nothing to install: the database refuses expired accounts itself");
+        } else {
+            context.output.data(&script)?;
+        }
+        Ok(Exit::Ok)
+    }
+
+    fn failed(&self, words: &str, error: &TargetError) -> CliError {
+        let failed = CliError::local(format!("{}: what expiry needs {words}", self.target.name()), error);
+        match &error.remedy {
+            Some(remedy) => failed.hint(format!("an administrator of the database can run:\n{remedy}")),
+            None => failed,
+        }
+    }
 }
 
 impl Report {
@@ -149,6 +209,7 @@ impl Report {
             target: view::qualified("targets", target),
             server,
             clock_offset_seconds: examination.clock_offset.map(|offset| offset.as_secs_f64()),
+            installed: Vec::new(),
             findings: findings.collect(),
         }
     }
@@ -160,6 +221,9 @@ fn text(report: &Report, output: &Output) -> String {
     let server = if report.server.is_empty() { "nothing answers" } else { &report.server };
     let clock = report.clock_offset_seconds.map_or(String::new(), |offset| format!(", clock {offset:+.3} s"));
     lines.push(format!("{}: {}{clock}", view::bare(&report.target), printable(server)));
+    lines.extend(
+        report.installed.iter().map(|done| format!("  {} {}", Paint::Green.on("+", colour), printable(done))),
+    );
     for finding in &report.findings {
         let (mark, paint) = match finding.severity {
             Weight::Fine => ("✓", Paint::Green),

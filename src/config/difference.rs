@@ -166,6 +166,7 @@ fn target(c: &mut Comparison<'_>, old: &TargetSettings, new: &TargetSettings) {
     };
     c.live("password", &exposed(old), &exposed(new));
     c.live("auth_plugin", &old.auth_plugin, &new.auth_plugin);
+    c.live("expiry", &old.expiry, &new.expiry);
     c.live("tls.mode", &old.tls.mode, &new.tls.mode);
     c.live("tls.ca_file", &old.tls.ca_file, &new.tls.ca_file);
     c.live("tls.certificate_file", &old.tls.client_certificate, &new.tls.client_certificate);

@@ -96,6 +96,7 @@ pub(super) const KEYS: &[Key] = &[
         Choice(&["mysql_native_password", "ed25519"]),
         Default("\"mysql_native_password\""),
     ),
+    key("targets.NAME.expiry", Choice(&["server", "issuer"]), Default("\"server\"")),
     key("targets.NAME.tls.mode", Choice(&["disable", "require", "verify-full"]), Optional),
     key("targets.NAME.tls.ca_file", Path, Optional),
     key("targets.NAME.tls.certificate_file", Path, Optional),

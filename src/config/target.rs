@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{Engine, TargetName},
-    target::{AuthPlugin, PoolSettings, TargetSettings, TlsMode, TlsSettings},
+    target::{AuthPlugin, Expiry, PoolSettings, TargetSettings, TlsMode, TlsSettings},
 };
 
 /// A target as far as it could be read: roles are checked against it also when the rest of it is wrong.
@@ -52,6 +52,10 @@ fn settings(name: &Located<String>, section: &Section<'_>, engine: Option<Engine
     if engine.is_some_and(|engine| engine != Engine::Mariadb) {
         section.refuse("auth_plugin", "is for MariaDB only; the others have one way to keep a password");
     }
+    let expiry = section.choice("expiry");
+    if engine == Some(Engine::Postgres) {
+        section.refuse("expiry", "is for MySQL and MariaDB only; PostgreSQL refuses expired accounts itself");
+    }
     if hosts.as_ref().is_some_and(Vec::is_empty) {
         reader.complain(&section.written("hosts").unwrap_or(section.at.clone()), "names no host");
     }
@@ -70,6 +74,7 @@ fn settings(name: &Located<String>, section: &Section<'_>, engine: Option<Engine
         } else {
             AuthPlugin::NativePassword
         },
+        expiry: if expiry?.value == "issuer" { Expiry::Issuer } else { Expiry::Server },
     })
 }
 

@@ -80,7 +80,12 @@ pub(super) fn serve(spec: &ServerSpec, layout: &Layout, first: bool) -> CommandL
         .option("--socket", layout.directory.join("socket"))
         .option("--pid-file", layout.directory.join("server.pid"))
         .option("--port", layout.port.to_string())
-        .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--max-connections=300"]);
+        .args([
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--event-scheduler=ON",
+            "--max-connections=300",
+        ]);
     command = match engine {
         Engine::Mysql => command.args(MYSQL_SERVE).args(foreign_plugins(&spec.binaries)),
         _ => command.arg("--innodb-log-file-size=16M").args(ed25519(&spec.binaries)),

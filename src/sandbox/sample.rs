@@ -14,6 +14,7 @@ use super::{
 use crate::{
     domain::{Engine, Password},
     random::Random,
+    target::mysql::SWITCH_STATEMENTS,
 };
 
 /// What things are called in a sample.
@@ -29,8 +30,6 @@ pub struct SampleNames {
     pub owner: String,
     /// The account Mayfly administers the server with.
     pub administrator: String,
-    /// MySQL and MariaDB: the schema of the dead-man's switch.
-    pub switch: String,
 }
 
 impl Default for SampleNames {
@@ -41,7 +40,6 @@ impl Default for SampleNames {
             write: "shop_write".to_owned(),
             owner: "shop_owner".to_owned(),
             administrator: "mayfly".to_owned(),
-            switch: "mayfly".to_owned(),
         }
     }
 }
@@ -57,7 +55,6 @@ impl SampleNames {
             write: named(usual.write),
             owner: named(usual.owner),
             administrator: named(usual.administrator),
-            switch: named(usual.switch),
         }
     }
 
@@ -69,7 +66,6 @@ impl SampleNames {
             ("{write}", &self.write),
             ("{owner}", &self.owner),
             ("{administrator}", &self.administrator),
-            ("{switch}", &self.switch),
         ];
         let quote =
             |text: String, (slot, name): &(&str, &String)| text.replace(slot, &sql::identifier(engine, name));
@@ -147,11 +143,22 @@ impl Sample {
     }
 
     async fn install_mysql(&self, server: &Server) -> Result<(), SampleError> {
+        self.run_on_mysql(server, server.administrator(), mysql_statements(server.engine())).await?;
+        // The dead-man's switch runs with the rights of the account that installs it. It is the server's: the first sample's.
+        self.run_on_mysql(server, &self.administrator, SWITCH_STATEMENTS.to_vec()).await
+    }
+
+    async fn run_on_mysql(
+        &self,
+        server: &Server,
+        account: &Administrator,
+        statements: Vec<&'static str>,
+    ) -> Result<(), SampleError> {
         let engine = server.engine();
-        let mut connection = mysql::connect(server.port(), server.administrator())
+        let mut connection = mysql::connect(server.port(), account)
             .await
             .map_err(|source| SampleError::Connect(engine, source.into()))?;
-        for statement in mysql_statements(engine) {
+        for statement in statements {
             connection
                 .query_drop(self.names.render(engine, statement, &self.administrator.password))
                 .await
@@ -165,7 +172,7 @@ impl Sample {
 pub fn sample_statements(engine: Engine, version: ServerVersion, names: &SampleNames) -> Vec<String> {
     let statements = match engine {
         Engine::Postgres => [&server_statements(version), statements::POSTGRES_DATABASE].concat(),
-        Engine::Mysql | Engine::Mariadb => mysql_statements(engine),
+        Engine::Mysql | Engine::Mariadb => [mysql_statements(engine), SWITCH_STATEMENTS.to_vec()].concat(),
     };
     let password = Password::new("…".to_owned());
     statements.iter().map(|statement| names.render(engine, statement, &password)).collect()

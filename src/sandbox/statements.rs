@@ -57,15 +57,15 @@ pub(super) const MYSQL_DATABASE: &[&str] = &[
 
 /// MySQL: the administration account. `CREATE USER` creates, locks and drops accounts; `CONNECTION_ADMIN` ends other
 /// people's sessions, `PROCESS` shows them; the columns show which accounts there are and what they are members of, and
-/// no verifier. The groups it may pass on are named, which is less than `ROLE_ADMIN`. The last grant lets it make and
-/// keep the dead-man's switch.
+/// no verifier. The groups it may pass on are named, which is less than `ROLE_ADMIN`. The last grant lets it install
+/// the dead-man's switch and write expiries to it; it then runs with the rights of this account.
 pub(super) const MYSQL_ADMINISTRATOR: &[&str] = &[
     "CREATE USER {administrator}@'%' IDENTIFIED BY {password}",
     "GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO {administrator}@'%'",
     "GRANT {read}, {write} TO {administrator}@'%' WITH ADMIN OPTION",
     "GRANT SELECT (User, Host) ON mysql.user TO {administrator}@'%'",
     "GRANT SELECT (FROM_USER, FROM_HOST, TO_USER, TO_HOST) ON mysql.role_edges TO {administrator}@'%'",
-    "GRANT ALL PRIVILEGES ON {switch}.* TO {administrator}@'%'",
+    "GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {administrator}@'%'",
 ];
 
 /// MariaDB: the same, with wider reading, as an account's state is one JSON value there. `SET DEFAULT ROLE` for
@@ -76,5 +76,5 @@ pub(super) const MARIADB_ADMINISTRATOR: &[&str] = &[
     "GRANT {read} TO {administrator}@'%' WITH ADMIN OPTION",
     "GRANT {write} TO {administrator}@'%' WITH ADMIN OPTION",
     "GRANT SELECT, UPDATE ON mysql.* TO {administrator}@'%'",
-    "GRANT ALL PRIVILEGES ON {switch}.* TO {administrator}@'%'",
+    "GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {administrator}@'%'",
 ];

@@ -21,7 +21,7 @@ pub use error::{TargetError, TargetErrorKind};
 pub use finding::{Finding, Severity};
 pub use health::{Health, HealthBoard};
 pub use password::{PASSWORD_LENGTH, generate_password};
-pub use settings::{AuthPlugin, PoolSettings, TargetSettings, TlsMode, TlsSettings};
+pub use settings::{AuthPlugin, Expiry, PoolSettings, TargetSettings, TlsMode, TlsSettings};
 
 use crate::domain::{
     Account, EndPlan, Engine, Lease, LeaseId, ObjectCounts, Password, PrincipalRef, Role, TargetName,
@@ -225,6 +225,18 @@ pub trait Target: Send + Sync {
     /// Examines everything the given roles will need, without changing anything: version, privileges, clock, group roles, and
     /// that the role objects are reassigned to exists, cannot log in and has no privilege beyond owning.
     async fn examine(&self, roles: &[&Role]) -> Examination;
+
+    /// Installs or upgrades what the server needs so that accounts expire with nobody there, with the administration account's
+    /// own rights. Says what it did, a sentence each; nothing: there was nothing to do.
+    async fn install(&self) -> Result<Vec<String>, TargetError> {
+        Ok(Vec::new())
+    }
+
+    /// The same as SQL for an administrator of the server to run, grants for the administration account included; changes
+    /// nothing. Empty: the engine needs nothing.
+    async fn installation_script(&self) -> Result<String, TargetError> {
+        Ok(String::new())
+    }
 }
 
 /// A target by its settings. Connects nowhere: a server that is down now can be up when it is needed.

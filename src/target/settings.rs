@@ -28,6 +28,8 @@ pub struct TargetSettings {
     pub pool: PoolSettings,
     /// MariaDB: which verifier new accounts get. Ignored elsewhere.
     pub auth_plugin: AuthPlugin,
+    /// MySQL and MariaDB: who sees to it that accounts expire. Ignored elsewhere.
+    pub expiry: Expiry,
 }
 
 /// How far TLS towards a target must go; libpq's words.
@@ -85,6 +87,15 @@ impl PoolSettings {
     pub fn longest_creation(&self) -> Duration {
         self.wait + self.connect + self.statement * 2 + Duration::from_secs(5)
     }
+}
+
+/// Who sees to it that accounts expire, where a server cannot let them expire by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// The server, by the dead-man's switch installed on it; nothing is issued without it.
+    Server,
+    /// The issuer alone where there is no such switch: while it is not running, nothing expires.
+    Issuer,
 }
 
 /// Which verifier new MariaDB accounts get.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::Engine,
-    target::{AuthPlugin, TargetSettings, TlsMode},
+    target::{AuthPlugin, Expiry, TargetSettings, TlsMode},
 };
 
 fn target(text: &str) -> TargetSettings {
@@ -158,6 +158,19 @@ fn names_are_ones_the_engine_takes() {
         "targets.\"or ders\": it has ' ' at byte 2",
     );
     assert_refused(&with("[targets.orders]", "[targets.\"\"]"), "targets.\"\": it is empty");
+}
+
+#[test]
+fn expiry_is_left_to_the_issuer_only_in_so_many_words() {
+    for text in [STOCK, BILLING] {
+        assert_eq!(target(text).expiry, Expiry::Server);
+        assert_eq!(target(&format!("{text}expiry = \"issuer\"\n")).expiry, Expiry::Issuer);
+    }
+    let problems = problems(&format!("{STORE}{ORDERS}expiry = \"issuer\"\n"));
+    assert!(
+        problems.len() == 1 && problems[0].contains("expiry: is for MySQL and MariaDB only"),
+        "{problems:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Connecting: which host, which server, and a session that behaves the same everywhere.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
@@ -8,7 +8,9 @@ use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use super::{
     errors,
     flavour::{Flavour, Number},
-    quote, tls,
+    quote,
+    switch::Switch,
+    tls,
 };
 use crate::target::{TargetError, TargetErrorKind, TargetSettings};
 
@@ -24,6 +26,8 @@ pub(super) struct Server {
     pub(super) version: String,
     /// The administration account as the server knows it, quoted: for statements to paste.
     pub(super) administrator: String,
+    /// The dead-man's switch as it was last seen, and when.
+    pub(super) switch: Option<(Timestamp, Arc<Switch>)>,
 }
 
 /// Knows where a target is and how to log in there.
@@ -101,7 +105,7 @@ impl Connector {
         connection.query_drop(&self.setup).await.map_err(failed)?;
         let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
         let administrator = quote::account(user, host)?;
-        Ok((connection, Server { flavour: self.flavour, number, version, administrator }))
+        Ok((connection, Server { flavour: self.flavour, number, version, administrator, switch: None }))
     }
 
     /// Undoes what statements of a role may have done to the session.

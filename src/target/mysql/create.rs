@@ -2,6 +2,7 @@
 
 use super::{
     errors::{self, Failure, Step},
+    expiry,
     flavour::Flavour,
     link::Link,
     quote,
@@ -47,8 +48,14 @@ impl<'a> Plan<'a> {
     }
 
     /// Creates the account; when it cannot be finished, what was created is dropped again. After an error whose outcome
-    /// is unknown nothing is dropped: the server may still be working.
-    pub(super) async fn run(&self, link: &mut Link<'_>) -> Result<(), TargetError> {
+    /// is unknown nothing is dropped: the server may still be working. `watched`: its expiry is written first, so that it
+    /// never exists without one.
+    pub(super) async fn run(mut self, link: &mut Link<'_>, watched: bool) -> Result<(), TargetError> {
+        if watched {
+            let now = link.clock().now();
+            let statement = expiry::write(self.new.account, self.new.lease, self.new.expires_at, now)?;
+            self.statements.insert(0, Planned { step: Step::Expiry, creates: None, statement });
+        }
         let batch: Vec<String> = self.statements.iter().map(|planned| planned.statement.clone()).collect();
         let (done, failed) = match link.batch(&batch).await {
             Ok(_) => (self.statements.len(), self.values().run(link, &self.new.role.statements.create).await),
@@ -57,6 +64,7 @@ impl<'a> Plan<'a> {
         let Err(error) = failed else { return Ok(()) };
         if !error.outcome_is_unknown() {
             self.compensate(link, done).await;
+            link.forget_switch();
         }
         Err(error)
     }
@@ -77,10 +85,19 @@ impl<'a> Plan<'a> {
     async fn compensate(&self, link: &mut Link<'_>, done: usize) {
         let created: Vec<&str> =
             self.statements.iter().take(done).filter_map(|planned| planned.creates.as_deref()).collect();
-        if created.is_empty() {
+        let mut undo = Vec::new();
+        if !created.is_empty() {
+            undo.push(format!("DROP USER IF EXISTS {}", created.join(", ")));
+        }
+        if done > 0 && self.statements.first().is_some_and(|first| first.step == Step::Expiry) {
+            // Composed once already, so it can be quoted.
+            undo.extend(expiry::forget(self.new.account));
+        }
+        if undo.is_empty() {
             return;
         }
-        if let Err(failure) = link.run(&format!("DROP USER IF EXISTS {}", created.join(", "))).await {
+        if let Err(stopped) = link.batch(&undo).await {
+            let failure = stopped.failure;
             tracing::warn!(account = %self.new.account.name, error = %errors::explain(failure, link.server()), "an account that was created in part could not be dropped");
         }
     }

@@ -1,6 +1,11 @@
 //! Disabling an account, and removing it.
 
-use super::{errors, link::Link, quote, sessions};
+use super::{
+    errors::{self, Step},
+    expiry,
+    link::Link,
+    quote, sessions,
+};
 use crate::{domain::Account, target::TargetError};
 
 /// What is asked of the table of accounts.
@@ -24,31 +29,45 @@ fn hosts_question(account: &Account) -> Result<String, TargetError> {
 /// Locks every host of the account, then looks whether it is there and how many sessions it has: one round trip.
 pub(super) async fn disable(link: &mut Link<'_>, account: &Account) -> Result<(bool, u32), TargetError> {
     let lock = format!("ALTER USER IF EXISTS {} ACCOUNT LOCK", quote::accounts(account)?.join(", "));
-    look_after(link, account, lock).await
+    look_after(link, account, lock, None).await
 }
 
 /// Drops every host of the account, and looks whether anything of it is left. A login that was being checked while the
 /// account was locked shows up here at the latest.
 pub(super) async fn remove(link: &mut Link<'_>, account: &Account) -> Result<bool, TargetError> {
     let drop = format!("DROP USER IF EXISTS {}", quote::accounts(account)?.join(", "));
-    Ok(look_after(link, account, drop).await? == (false, 0))
+    let forget = expiry::forget_without_sessions(account)?;
+    Ok(look_after(link, account, drop, Some(forget)).await? == (false, 0))
 }
 
-/// Runs a statement, then says whether the account is there and how many sessions it has.
+/// Runs a statement, then says whether the account is there and how many sessions it has. What is run last may be refused:
+/// where there is no dead-man's switch there is nothing to forget, and what is left there does no harm.
 async fn look_after(
     link: &mut Link<'_>,
     account: &Account,
     statement: String,
+    last: Option<String>,
 ) -> Result<(bool, u32), TargetError> {
-    let batch = [statement, hosts_question(account)?, sessions::question(account)?];
-    let sets = link.batch(&batch).await.map_err(|stopped| {
-        let failure = match stopped.done {
-            0 => stopped.failure,
-            1 => stopped.failure.asking(ACCOUNTS),
-            _ => stopped.failure.asking(sessions::SESSIONS),
-        };
-        errors::explain(failure, link.server())
-    })?;
+    let mut batch = vec![statement, hosts_question(account)?, sessions::question(account)?];
+    batch.extend(last);
+    let sets = match link.batch(&batch).await {
+        Ok(sets) => sets,
+        Err(stopped) => {
+            let failure = match stopped.done {
+                0 => stopped.failure,
+                1 => stopped.failure.asking(ACCOUNTS),
+                2 => stopped.failure.asking(sessions::SESSIONS),
+                _ => stopped.failure.during(Step::Expiry),
+            };
+            let refused = stopped.done > 2 && failure.code().is_some();
+            let error = errors::explain(failure, link.server());
+            if !refused {
+                return Err(error);
+            }
+            tracing::debug!(account = %account.name, %error, "the expiry of an ended account stays with the server");
+            stopped.answers
+        }
+    };
     let count = |index: usize| sets.get(index).map_or(0, Vec::len);
     Ok((count(1) > 0, u32::try_from(count(2)).unwrap_or(u32::MAX)))
 }

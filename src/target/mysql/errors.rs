@@ -16,6 +16,10 @@ pub(super) enum Step {
     DefaultRole,
     /// Ending a session.
     Kill,
+    /// Writing when an account expires, to the dead-man's switch.
+    Expiry,
+    /// Installing the dead-man's switch.
+    Switch,
     /// Finding out something.
     Ask(&'static str),
     /// Redefining or dropping an object an account is the definer of.
@@ -83,6 +87,9 @@ mod codes {
     pub(super) const HOST_NOT_PRIVILEGED: u16 = 1130;
     pub(super) const TOO_MANY_CONNECTIONS: u16 = 1040;
     pub(super) const DISK_FULL: u16 = 1021;
+    pub(super) const UNKNOWN_DATABASE: u16 = 1049;
+    pub(super) const DUPLICATE_KEY: u16 = 1062;
+    pub(super) const NO_SUCH_TABLE: u16 = 1146;
     pub(super) const DB_ACCESS_DENIED: u16 = 1044;
     pub(super) const ACCESS_DENIED: u16 = 1045;
     pub(super) const SERVER_SHUTDOWN: u16 = 1053;
@@ -235,6 +242,13 @@ fn refused(answer: &ServerError, step: &Step, server: &Server) -> TargetError {
                 None => denied,
             }
         }
+        codes::DUPLICATE_KEY if *step == Step::Expiry => {
+            TargetError::new(Exists, "the account exists already: it has an expiry on the target")
+        }
+        codes::UNKNOWN_DATABASE | codes::NO_SUCH_TABLE if *step == Step::Expiry => TargetError::new(
+            Refused,
+            "the table of the dead-man's switch is missing on the target: `mayfly doctor --install` mends it",
+        ),
         codes::CANNOT_USER => TargetError::new(Exists, "the account exists already"),
         codes::MARIADB_INVALID_ROLE | codes::MYSQL_UNKNOWN_ROLE => {
             TargetError::new(Refused, format!("a group role does not exist on the server (while {doing})"))
@@ -263,6 +277,8 @@ fn doing(step: &Step) -> String {
         Step::Join(group) => format!("making the account a member of {group}"),
         Step::DefaultRole => "making the group the account's default role".to_owned(),
         Step::Kill => "ending a session".to_owned(),
+        Step::Expiry => "writing when the account expires".to_owned(),
+        Step::Switch => "installing the dead-man's switch".to_owned(),
         Step::Ask(what) => format!("asking for {what}"),
         Step::Object(object) => format!("dealing with {object}"),
         Step::Template { number, .. } => format!("running statement {number} of the role"),
@@ -286,6 +302,7 @@ fn missing(answer: &ServerError, step: &Step) -> Option<Privilege> {
         Step::Account => Some(Privilege::CreateUser),
         Step::DefaultRole => Some(Privilege::DefaultRoles),
         Step::Kill => Some(Privilege::EndSessions),
+        Step::Expiry | Step::Switch => Some(Privilege::Expiries),
         Step::Ask(super::end::ACCOUNTS) => Some(Privilege::SeeAccounts),
         Step::Ask(super::end::MEMBERSHIPS) => Some(Privilege::SeeMemberships),
         Step::Ask(_) | Step::Object(_) | Step::Template { .. } => None,

@@ -1,20 +1,79 @@
 //! Expiry on the server. Neither flavour lets an account expire at a moment: `PASSWORD EXPIRE` counts whole days, and only
-//! asks for another password. Until the dead-man's switch is installed on the target (a schema `mayfly` with accounts and
-//! expiries, and an event that locks what is due), expiry needs Mayfly to be running. This is where it will be told.
+//! asks for another password. So expiries are written to the table of the dead-man's [`switch`], in UTC by the server's
+//! own clock: what is sent is how long the account has yet to live, and no difference of clocks matters.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{end, link::Link, template::Values};
-use crate::target::{LeasedAccount, TargetError, TargetErrorKind};
+use super::{
+    end,
+    errors::{self, Step},
+    link::Link,
+    quote, switch,
+    template::Values,
+};
+use crate::{
+    domain::{Account, LeaseId, TargetName},
+    target::{Expiry, LeasedAccount, TargetError, TargetErrorKind},
+};
 
-/// Moves the expiry: sees that the account is there, then runs the role's own statements.
+/// How far ahead an expiry is written at most: what lasts longer than this does not expire in anybody's time.
+const FARTHEST: SignedDuration = SignedDuration::from_hours(24 * 366 * 100);
+
+/// A moment by our clock, as an expression by the server's when it runs.
+fn on_servers_clock(at: Timestamp, now: Timestamp) -> String {
+    let left = at.duration_since(now).clamp(-FARTHEST, FARTHEST);
+    format!("UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND", left.as_micros())
+}
+
+/// Writes when an account expires, one row a host: fails when it has an expiry already.
+///
+/// # Errors
+/// When a name cannot be quoted.
+pub(super) fn write(
+    account: &Account,
+    lease: LeaseId,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<String, TargetError> {
+    let (name, lease) = (quote::literal(account.name.as_str())?, quote::literal(&lease.to_string())?);
+    let expiry = on_servers_clock(at, now);
+    let row = |host: &crate::domain::HostPattern| {
+        Ok(format!("({name}, {}, {lease}, {expiry})", quote::literal(host.as_str())?))
+    };
+    let rows: Vec<String> = account.hosts.iter().map(row).collect::<Result<_, TargetError>>()?;
+    Ok(format!("INSERT INTO mayfly.accounts (user, host, lease, expires_at) VALUES {}", rows.join(", ")))
+}
+
+/// Forgets the expiry of an account that was not created after all.
+///
+/// # Errors
+/// When a name cannot be quoted.
+pub(super) fn forget(account: &Account) -> Result<String, TargetError> {
+    Ok(format!("DELETE FROM mayfly.accounts WHERE user = {}", quote::literal(account.name.as_str())?))
+}
+
+/// Forgets it once no session is left: until then the switch looks for them.
+///
+/// # Errors
+/// When a name cannot be quoted.
+pub(super) fn forget_without_sessions(account: &Account) -> Result<String, TargetError> {
+    let sessions = super::sessions::question(account)?;
+    Ok(format!("{} AND NOT EXISTS ({sessions})", forget(account)?))
+}
+
+/// Moves the expiry: sees that the account is there and has not expired, then runs the role's own statements.
 pub(super) async fn renew(
     link: &mut Link<'_>,
     leased: LeasedAccount<'_>,
     expires_at: Timestamp,
+    (expiry, target): (Expiry, &TargetName),
 ) -> Result<(), TargetError> {
+    let watched = switch::required(link, expiry, target).await?;
     if end::hosts(link, leased.account).await?.is_empty() {
         return Err(TargetError::new(TargetErrorKind::Missing, "the account does not exist"));
+    }
+    if watched {
+        shift(link, leased, expires_at).await?;
     }
     let values = Values {
         account: leased.account,
@@ -26,4 +85,43 @@ pub(super) async fn renew(
         expires_at: Some(expires_at),
     };
     values.run(link, &leased.plan.renew).await
+}
+
+/// Moves the expiry of an account unless the switch has locked it, or is about to. One that was issued before there was a
+/// switch is watched from now on.
+async fn shift(link: &mut Link<'_>, leased: LeasedAccount<'_>, at: Timestamp) -> Result<(), TargetError> {
+    let now = link.clock().now();
+    let name = quote::literal(leased.account.name.as_str())?;
+    let shift = format!(
+        "{} ON DUPLICATE KEY UPDATE expires_at = IF(locked_at IS NULL AND expires_at > UTC_TIMESTAMP(6), {}, expires_at)",
+        write(leased.account, leased.lease, at, now)?,
+        on_servers_clock(at, now)
+    );
+    let expired = format!(
+        "SELECT host FROM mayfly.accounts \
+         WHERE user = {name} AND (locked_at IS NOT NULL OR expires_at <= UTC_TIMESTAMP(6))"
+    );
+    let sets = link.batch(&[shift, expired]).await;
+    let sets =
+        sets.map_err(|stopped| errors::explain(stopped.failure.during(Step::Expiry), link.server()))?;
+    if sets.get(1).is_some_and(|expired| !expired.is_empty()) {
+        let message = "the account has expired on the target, which locks it: it cannot be renewed any more";
+        return Err(TargetError::new(TargetErrorKind::Refused, message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_the_time_left_to_the_microsecond() {
+        let now: Timestamp = "2026-11-22T01:02:03Z".parse().unwrap();
+        let at = now + SignedDuration::from_micros(1_500_001);
+        assert_eq!(on_servers_clock(at, now), "UTC_TIMESTAMP(6) + INTERVAL 1500001 MICROSECOND");
+        assert_eq!(on_servers_clock(now, at), "UTC_TIMESTAMP(6) + INTERVAL -1500001 MICROSECOND");
+        let far = on_servers_clock(Timestamp::MAX, now);
+        assert_eq!(far, format!("UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND", FARTHEST.as_micros()));
+    }
 }

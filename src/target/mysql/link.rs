@@ -1,7 +1,8 @@
 //! A connection on loan: runs statements, and goes back to its pool only when it is known to be sound.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use mysql_async::{
     Conn, Row,
     prelude::{FromRow, Queryable},
@@ -12,6 +13,7 @@ use super::{
     connect::Server,
     errors::{self, Failure},
     pool::Pool,
+    switch::Switch,
 };
 use crate::{
     clock::Clock,
@@ -32,6 +34,8 @@ pub(super) struct Link<'p> {
 #[derive(Debug)]
 pub(super) struct BatchFailure {
     pub(super) done: usize,
+    /// What those before answered.
+    pub(super) answers: Vec<Vec<Row>>,
     pub(super) failure: Failure,
 }
 
@@ -42,6 +46,20 @@ impl<'p> Link<'p> {
 
     pub(super) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// The dead-man's switch as this connection last saw it.
+    pub(super) fn seen_switch(&self) -> Option<(Timestamp, Arc<Switch>)> {
+        self.server.switch.clone()
+    }
+
+    pub(super) fn saw_switch(&mut self, at: Timestamp, switch: Arc<Switch>) {
+        self.server.switch = Some((at, switch));
+    }
+
+    /// What was seen of it may be so no more.
+    pub(super) fn forget_switch(&mut self) {
+        self.server.switch = None;
     }
 
     pub(super) fn clock(&self) -> &'p dyn Clock {
@@ -65,12 +83,21 @@ impl<'p> Link<'p> {
 
     /// Runs statements of ours in one round trip; the server stops at the first that fails.
     pub(super) async fn batch(&mut self, statements: &[String]) -> Result<Vec<Vec<Row>>, BatchFailure> {
-        let at = |done| move |error| BatchFailure { done, failure: Failure::from(error) };
-        let mut results = self.connection.query_iter(statements.join(";\n")).await.map_err(at(0))?;
+        let stopped = |answers: Vec<Vec<Row>>, error| {
+            let done = answers.len();
+            BatchFailure { done, answers, failure: Failure::from(error) }
+        };
         let mut sets = Vec::with_capacity(statements.len());
-        for done in 0..statements.len() {
+        let mut results = match self.connection.query_iter(statements.join(";\n")).await {
+            Ok(results) => results,
+            Err(error) => return Err(stopped(sets, error)),
+        };
+        for _ in statements {
             // An error of a later statement is kept until that statement's turn.
-            sets.push(results.collect::<Row>().await.map_err(at(done))?);
+            match results.collect::<Row>().await {
+                Ok(rows) => sets.push(rows),
+                Err(error) => return Err(stopped(sets, error)),
+            }
         }
         Ok(sets)
     }

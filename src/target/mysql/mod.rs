@@ -2,7 +2,7 @@
 //!
 //! One driver, two flavours: what differs between them is decided where a statement is composed, by [`Flavour`]. Every
 //! statement is quoted by [`quote`] and nowhere else; every connection has its `sql_mode` pinned, so that a quoted text
-//! means the same whatever the server's default. Neither flavour can let an account expire by itself: see [`expiry`].
+//! means the same whatever the server's default. Neither flavour can let an account expire by itself: see [`switch`].
 //! No state of leases and no rule of who may ask enters here.
 
 mod census;
@@ -21,9 +21,12 @@ mod privileges;
 mod quote;
 mod redefine;
 mod sessions;
+mod switch;
 mod template;
 mod tls;
 mod verifier;
+
+pub use switch::STATEMENTS as SWITCH_STATEMENTS;
 
 use std::sync::Arc;
 
@@ -74,7 +77,13 @@ impl Target for Mysql {
     async fn create(&self, new: NewAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
         let plan = create::Plan::new(self.flavour, self.settings.auth_plugin, new, secret)?;
         let mut link = self.issuing.acquire().await?;
-        let outcome = within(self.settings.pool.statement, plan.run(&mut link)).await;
+        let limit = self.settings.pool.statement;
+        let required = switch::required(&mut link, self.settings.expiry, &self.settings.name);
+        let watched = match within(limit, required).await {
+            Ok(watched) => watched,
+            refused => return link.release(refused).map(drop),
+        };
+        let outcome = within(limit, plan.run(&mut link, watched)).await;
         link.release(outcome.map_err(TargetError::after_sending))
     }
 
@@ -89,8 +98,9 @@ impl Target for Mysql {
 
     async fn renew(&self, account: LeasedAccount<'_>, expires_at: Timestamp) -> Result<(), TargetError> {
         let mut link = self.issuing.acquire().await?;
-        let outcome =
-            within(self.settings.pool.statement, expiry::renew(&mut link, account, expires_at)).await;
+        let keeper = (self.settings.expiry, &self.settings.name);
+        let outcome = expiry::renew(&mut link, account, expires_at, keeper);
+        let outcome = within(self.settings.pool.statement, outcome).await;
         link.release(outcome)
     }
 
@@ -138,5 +148,17 @@ impl Target for Mysql {
 
     async fn examine(&self, roles: &[&Role]) -> Examination {
         examine::examine(self, roles).await
+    }
+
+    async fn install(&self) -> Result<Vec<String>, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, switch::install(&mut link)).await;
+        link.release(outcome)
+    }
+
+    async fn installation_script(&self) -> Result<String, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, switch::script(&mut link)).await;
+        link.release(outcome)
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum Privilege {
     SeeAccounts,
     /// MySQL: see whether an account can log in, for the role objects are handed to.
     SeeLocks,
+    /// Install the dead-man's switch, see it, and write expiries to it; also what it runs with.
+    Expiries,
     /// See who is a member of what: for accounts that are kept.
     SeeMemberships,
     /// MariaDB: set the default role of another account.
@@ -43,6 +45,11 @@ impl Privilege {
         all
     }
 
+    /// A privilege on the schema of the dead-man's switch.
+    pub(super) fn watching(privilege: &'static str) -> Self {
+        Privilege::On { privilege, database: Some(super::switch::SCHEMA.to_owned()) }
+    }
+
     /// In words: what it is for.
     pub(super) fn purpose(&self) -> String {
         match self {
@@ -51,6 +58,7 @@ impl Privilege {
             Privilege::EndSessions => "end the sessions of accounts".to_owned(),
             Privilege::SeeAccounts => "verify that accounts are gone".to_owned(),
             Privilege::SeeLocks => "see that the role objects are handed to cannot log in".to_owned(),
+            Privilege::Expiries => "install the dead-man's switch and write expiries to it".to_owned(),
             Privilege::SeeMemberships => "take memberships away from accounts that are kept".to_owned(),
             Privilege::DefaultRoles => "make a group the default role of an account".to_owned(),
             Privilege::Hand(group) => format!("make accounts members of {group}"),
@@ -79,6 +87,7 @@ impl Privilege {
             (Privilege::SeeAccounts | Privilege::SeeLocks | Privilege::SeeMemberships, Flavour::Mariadb) => {
                 "SELECT ON mysql.*".to_owned()
             }
+            (Privilege::Expiries, _) => format!("{} ON mayfly.*", EXPIRIES.join(", ")),
             (Privilege::DefaultRoles, _) => "UPDATE ON mysql.*".to_owned(),
             (Privilege::SystemUser, _) => "SYSTEM_USER ON *.*".to_owned(),
             (Privilege::Hand(group), _) => {
@@ -115,6 +124,9 @@ impl Privilege {
             (Privilege::SeeAccounts | Privilege::SeeLocks | Privilege::SeeMemberships, Flavour::Mariadb) => {
                 grants.has("SELECT", Some("mysql"))
             }
+            (Privilege::Expiries, _) => {
+                EXPIRIES.iter().all(|privilege| grants.has(privilege, Some(super::switch::SCHEMA)))
+            }
             (Privilege::DefaultRoles, _) => grants.has("UPDATE", Some("mysql")),
             (Privilege::SystemUser, _) => grants.has("SYSTEM_USER", None),
             (Privilege::Hand(group), _) => {
@@ -124,6 +136,9 @@ impl Privilege {
         }
     }
 }
+
+/// All of [`Privilege::Expiries`], on the switch's schema alone.
+const EXPIRIES: [&str; 6] = ["CREATE", "EVENT", "SELECT", "INSERT", "UPDATE", "DELETE"];
 
 /// What a rule for objects needs wherever accounts with these grants can define any.
 pub(super) fn for_objects(grants: &Grants, rule: &OwnedObjects, server: &Server) -> Vec<Privilege> {

@@ -97,8 +97,9 @@ async fn the_wrong_database_is_found_out(rig: Rig) {
 
 async fn expiry_is_spoken_of_plainly(rig: Rig) {
     let examination = rig.target.examine(&[]).await;
-    let spoken = examination.findings.iter().find(|finding| finding.summary.contains("expiry needs Mayfly"));
-    assert_eq!(spoken.unwrap().severity, Severity::Warning);
+    let spoken =
+        examination.findings.iter().find(|finding| finding.summary.contains("expire with nobody there"));
+    assert_eq!(spoken.unwrap().severity, Severity::Fine);
 }
 
 #[tokio::test]

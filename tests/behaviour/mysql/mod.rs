@@ -5,9 +5,11 @@ mod ending;
 mod examining;
 mod faults;
 mod hostile;
+mod installing;
 mod objects;
 mod privileges;
 mod rig;
+mod switch;
 mod tls;
 
 /// Makes of a function over a [`rig::Rig`] one test for each of the two databases.

@@ -10,8 +10,8 @@ use mayfly::{
     },
     random::{Random, SystemRandom},
     target::{
-        AuthPlugin, LeasedAccount, NewAccount, PoolSettings, Secret, Surroundings, Target, TargetError,
-        TargetSettings, TlsMode, TlsSettings, generate_password, mysql::Mysql,
+        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, Secret, Surroundings, Target,
+        TargetError, TargetSettings, TlsMode, TlsSettings, generate_password, mysql::Mysql,
     },
 };
 use mysql_async::{Conn, prelude::Queryable};
@@ -48,6 +48,7 @@ fn minimal(engine: Engine, account: &str, groups: [&str; 2]) -> Vec<String> {
             format!("GRANT SELECT, UPDATE ON mysql.* TO {account}"),
         ],
     };
+    statements.push(format!("GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {account}"));
     statements.extend(groups.map(|group| format!("GRANT `{group}` TO {account} WITH ADMIN OPTION")));
     statements
 }
@@ -72,6 +73,7 @@ pub(crate) fn settings(engine: Engine, port: u16, user: &str, password: Password
             ..Default::default()
         },
         auth_plugin: AuthPlugin::NativePassword,
+        expiry: Expiry::Server,
     }
 }
 

@@ -18,8 +18,8 @@ use mayfly::{
     random::{Random, SystemRandom},
     sandbox::Server,
     target::{
-        AuthPlugin, LeasedAccount, NewAccount, PoolSettings, Secret, Surroundings, Target, TargetError,
-        TargetSettings, TlsMode, TlsSettings, postgres::Postgres,
+        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, Secret, Surroundings, Target,
+        TargetError, TargetSettings, TlsMode, TlsSettings, postgres::Postgres,
     },
 };
 use tokio_postgres::{Client, error::SqlState};
@@ -46,6 +46,7 @@ fn settings<S: Borrow<Server>>(pg: &PgFixture<S>) -> TargetSettings {
         tls: TlsSettings { mode: TlsMode::Disable, ca_file: None, client_certificate: None },
         pool: PoolSettings { issuing: 4, ending: 2, ..PoolSettings::default() },
         auth_plugin: AuthPlugin::NativePassword,
+        expiry: Expiry::Server,
     }
 }
 

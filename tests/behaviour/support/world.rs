@@ -23,8 +23,8 @@ use mayfly::{
         sqlite::{SqliteOptions, SqliteStore},
     },
     target::{
-        AuthPlugin, HealthBoard, PoolSettings, Surroundings, Target, TargetSettings, TlsMode, TlsSettings,
-        connect,
+        AuthPlugin, Expiry, HealthBoard, PoolSettings, Surroundings, Target, TargetSettings, TlsMode,
+        TlsSettings, connect,
     },
 };
 use tempfile::TempDir;
@@ -87,6 +87,7 @@ impl Database {
                 statement: Duration::from_secs(10),
             },
             auth_plugin: AuthPlugin::NativePassword,
+            expiry: Expiry::Server,
         }
     }
 

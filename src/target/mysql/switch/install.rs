@@ -1,0 +1,139 @@
+//! Installing and upgrading the switch, by the administration account or as SQL for somebody else.
+
+use super::{CREATE_SCHEMA, CREATE_TABLE, EVENT, SCHEMA, Switch, VERSION, look};
+use crate::target::{
+    TargetError, TargetErrorKind,
+    mysql::{
+        connect::{SQL_MODE, Server},
+        errors::{self, Step},
+        flavour::Flavour,
+        link::Link,
+        privileges::Privilege,
+        quote,
+    },
+};
+
+/// Installs what is missing and puts right what is not as it should be. The event is replaced in one statement, so that it
+/// is never gone.
+///
+/// # Errors
+/// When the administration account lacks a privilege, or a later version is there.
+pub(in crate::target::mysql) async fn install(link: &mut Link<'_>) -> Result<Vec<String>, TargetError> {
+    let before = look(link).await?;
+    refuse_newer(&before)?;
+    let mut done = Vec::new();
+    if !has_table(link).await? {
+        for statement in [CREATE_SCHEMA, CREATE_TABLE] {
+            run(link, statement).await?;
+        }
+        done.push("created the table mayfly.accounts".to_owned());
+    }
+    let wanted = match &before.event {
+        None => {
+            run(link, &format!("CREATE EVENT mayfly.expire\n{EVENT}")).await?;
+            Some(format!("created the event mayfly.expire, version {VERSION}"))
+        }
+        Some(event) if event.version < VERSION => {
+            Some(format!("upgraded the event mayfly.expire from version {} to {VERSION}", event.version))
+        }
+        Some(event) if !event.definer_exists => Some(format!(
+            "gave the event mayfly.expire another definer, as {} does not exist any more",
+            event.definer
+        )),
+        Some(event) if event.status != "ENABLED" => Some("enabled the event mayfly.expire".to_owned()),
+        Some(event) if !event.is_ours => Some("put right what the event mayfly.expire does".to_owned()),
+        Some(_) => None,
+    };
+    if before.event.is_some() && wanted.is_some() {
+        run(link, &format!("ALTER EVENT mayfly.expire\n{EVENT}")).await?;
+    }
+    done.extend(wanted);
+    Ok(done)
+}
+
+/// The statements for an administrator of the server, as its command-line client takes them. The event runs with the
+/// rights of the administration account, which is granted what it needs besides.
+///
+/// # Errors
+/// When a later version is there.
+pub(in crate::target::mysql) async fn script(link: &mut Link<'_>) -> Result<String, TargetError> {
+    let seen = look(link).await?;
+    refuse_newer(&seen)?;
+    Ok(compose(link.server(), &seen))
+}
+
+fn compose(server: &Server, seen: &Switch) -> String {
+    let verb = if seen.event.is_some() { "ALTER" } else { "CREATE" };
+    let mut lines = vec![
+        format!("-- The dead-man's switch, version {VERSION}. To be run by an administrator of the server."),
+        format!("{SQL_MODE};"),
+    ];
+    lines.push(Privilege::Expiries.grant(server));
+    lines.push(format!("{CREATE_SCHEMA};"));
+    lines.push(format!("{CREATE_TABLE};"));
+    lines.push("DELIMITER //".to_owned());
+    lines.push(format!("{verb} DEFINER = {} EVENT mayfly.expire\n{EVENT}//", server.administrator));
+    lines.push("DELIMITER ;".to_owned());
+    if seen.scheduler != "ON" {
+        lines.push(
+            "-- And event_scheduler = ON in the server's configuration, for its next start.".to_owned(),
+        );
+        let persist = if server.flavour == Flavour::Mysql { "PERSIST" } else { "GLOBAL" };
+        lines.push(format!("SET {persist} event_scheduler = ON;"));
+    }
+    lines.join("\n")
+}
+
+fn refuse_newer(seen: &Switch) -> Result<(), TargetError> {
+    if !seen.is_newer() {
+        return Ok(());
+    }
+    let message =
+        format!("the server has a later version of the dead-man's switch than this Mayfly's, {VERSION}");
+    Err(TargetError::new(TargetErrorKind::Refused, message))
+}
+
+async fn has_table(link: &mut Link<'_>) -> Result<bool, TargetError> {
+    let question = format!(
+        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = 'accounts'",
+        quote::literal(SCHEMA)?
+    );
+    let found: Vec<String> = link.ask("its tables", &question).await?;
+    Ok(!found.is_empty())
+}
+
+async fn run(link: &mut Link<'_>, statement: &str) -> Result<(), TargetError> {
+    let outcome = link.run(statement).await;
+    outcome.map_err(|failure| errors::explain(failure.during(Step::Switch), link.server()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_statements_are_these() {
+        let server = Server {
+            flavour: Flavour::Mysql,
+            number: (8, 4, 0),
+            version: "8.4.0".to_owned(),
+            administrator: "'mayfly'@'10.0.0.%'".to_owned(),
+            switch: None,
+        };
+        let page = include_str!("../../../../docs/dead-mans-switch.md");
+        let script = compose(&server, &Switch { scheduler: "ON".to_owned(), event: None });
+        assert!(page.contains(&script), "docs/dead-mans-switch.md does not show:\n{script}");
+    }
+
+    #[test]
+    fn the_compose_files_samples_install_it() {
+        for script in [
+            include_str!("../../../../deploy/init/mysql.sh"),
+            include_str!("../../../../deploy/init/mariadb.sh"),
+        ] {
+            for statement in [CREATE_SCHEMA, CREATE_TABLE, EVENT] {
+                assert!(script.contains(statement), "deploy/init does not have:\n{statement}");
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The dead-man's switch is installed, upgraded, put right and missed, each on a server of its own.
+
+use mayfly::{
+    domain::Engine,
+    sandbox::Server,
+    target::{NewAccount, Severity, Target, TargetErrorKind, mysql::Mysql},
+};
+use mysql_async::prelude::Queryable;
+
+use super::rig::{self, Issued};
+use crate::support::{MyFixture, eventually, own_server};
+
+/// A sample on a server of its own, and Mayfly over it, with fresh connections whenever it is asked for.
+struct Own {
+    fixture: MyFixture<Server>,
+    engine: Engine,
+}
+
+impl Own {
+    async fn on(engine: Engine) -> Option<Self> {
+        let server = own_server(engine, |_| ()).await?;
+        Some(Self { fixture: MyFixture::on(server).await, engine })
+    }
+
+    fn target(&self) -> Mysql {
+        let administrator = self.fixture.sample.administrator.clone();
+        let settings =
+            rig::settings(self.engine, self.fixture.port(), &administrator.user, administrator.password);
+        Mysql::new(settings, rig::surroundings()).unwrap()
+    }
+
+    async fn as_root(&self, statement: impl AsRef<str>) {
+        self.fixture.root().await.query_drop(statement.as_ref()).await.unwrap();
+    }
+
+    async fn root_knows(&self, question: impl AsRef<str>) -> Option<String> {
+        self.fixture.root().await.query_first(question.as_ref()).await.unwrap()
+    }
+
+    async fn plan(&self, target: &Mysql) -> Issued {
+        Issued::planned(self.engine, &rig::role(&self.fixture.sample.names.read), target).await
+    }
+
+    /// Nothing is issued, and both issuing and the doctor say why; returns what mends it.
+    async fn misses(&self, words: &str) -> String {
+        let target = self.target();
+        let issued = self.plan(&target).await;
+        let error = target.create(issued.new_account(), &issued.secret).await.unwrap_err();
+        assert_eq!(error.kind, TargetErrorKind::Refused, "{error:?}");
+        assert!(error.message.contains(words), "{error}");
+        let examination = target.examine(&[]).await;
+        let found = examination.findings.iter().find(|finding| finding.summary.contains(words)).unwrap();
+        assert_eq!(found.severity, Severity::Problem);
+        assert_eq!(found.remedy, error.remedy);
+        error.remedy.unwrap()
+    }
+
+    /// Issuing works, and the doctor is content.
+    async fn is_well(&self) {
+        let target = self.target();
+        let examination = target.examine(&[]).await;
+        assert!(
+            examination.findings.iter().all(|finding| finding.severity != Severity::Problem),
+            "{examination:?}"
+        );
+        let issued = self.plan(&target).await;
+        target.create(issued.new_account(), &issued.secret).await.unwrap();
+    }
+
+    async fn installs(&self) -> String {
+        self.target().install().await.unwrap().join("; ")
+    }
+}
+
+async fn everything(engine: Engine) {
+    let Some(mut own) = Own::on(engine).await else { return };
+    installing_twice_changes_nothing(&own).await;
+    a_scheduler_that_is_off_is_missed(&own).await;
+    a_disabled_event_is_missed(&own).await;
+    an_older_version_is_upgraded(&own).await;
+    a_newer_version_is_left_alone(&own).await;
+    a_tampered_event_is_put_right(&own).await;
+    a_missing_definer_is_replaced(&own).await;
+    what_is_missing_altogether_is_installed(&own).await;
+    without_rights_the_statements_are_named(&own).await;
+    an_administrator_of_the_server_installs_what_is_printed(&own).await;
+    what_the_switch_cannot_lock_is_told(&own).await;
+    it_survives_a_restart_of_the_server(&mut own).await;
+}
+
+#[tokio::test]
+async fn on_mysql() {
+    everything(Engine::Mysql).await;
+}
+
+#[tokio::test]
+async fn on_mariadb() {
+    everything(Engine::Mariadb).await;
+}
+
+async fn installing_twice_changes_nothing(own: &Own) {
+    own.is_well().await;
+    assert_eq!(own.installs().await, "");
+    own.is_well().await;
+}
+
+async fn a_scheduler_that_is_off_is_missed(own: &Own) {
+    own.as_root("SET GLOBAL event_scheduler = OFF").await;
+    let remedy = own.misses("the event scheduler is OFF").await;
+    own.as_root(remedy).await;
+    own.is_well().await;
+}
+
+async fn a_disabled_event_is_missed(own: &Own) {
+    own.as_root("ALTER EVENT mayfly.expire DISABLE ON SLAVE").await;
+    own.misses("disabled, as it is after a failover").await;
+    assert_eq!(own.installs().await, "enabled the event mayfly.expire");
+    own.is_well().await;
+    own.as_root("ALTER EVENT mayfly.expire DISABLE").await;
+    let remedy = own.misses("disabled").await;
+    own.as_root(remedy).await;
+    own.is_well().await;
+}
+
+async fn an_older_version_is_upgraded(own: &Own) {
+    own.as_root("ALTER EVENT mayfly.expire COMMENT 'mayfly switch, version 0' DO SELECT 1").await;
+    own.misses("is of version 0; this Mayfly needs 1").await;
+    assert_eq!(own.installs().await, "upgraded the event mayfly.expire from version 0 to 1");
+    own.is_well().await;
+}
+
+async fn a_newer_version_is_left_alone(own: &Own) {
+    own.as_root("ALTER EVENT mayfly.expire COMMENT 'mayfly switch, version 99'").await;
+    let error = own.target().install().await.unwrap_err();
+    assert!(error.message.contains("later version"), "{error}");
+    own.is_well().await;
+    own.as_root("ALTER EVENT mayfly.expire COMMENT 'mayfly switch, version 1'").await;
+}
+
+async fn a_tampered_event_is_put_right(own: &Own) {
+    own.as_root("ALTER EVENT mayfly.expire DO SELECT 1").await;
+    let examination = own.target().examine(&[]).await;
+    let found = examination.findings.iter().find(|finding| finding.summary.contains("does not do what"));
+    assert_eq!(found.unwrap().severity, Severity::Problem);
+    assert_eq!(own.installs().await, "put right what the event mayfly.expire does");
+    own.is_well().await;
+}
+
+async fn a_missing_definer_is_replaced(own: &Own) {
+    own.as_root("CREATE USER gone@localhost").await;
+    own.as_root("ALTER DEFINER = gone@localhost EVENT mayfly.expire ENABLE").await;
+    if own.engine == Engine::Mariadb {
+        let examination = own.target().examine(&[]).await;
+        let lacks =
+            examination.findings.iter().find(|finding| finding.summary.contains("lacks some")).unwrap();
+        assert!(lacks.remedy.as_ref().unwrap().contains("GRANT CREATE USER ON *.* TO 'gone'@'localhost'"));
+    }
+    own.as_root("DROP USER gone@localhost").await;
+    own.misses("'gone'@'localhost' does not exist any more").await;
+    assert!(own.installs().await.contains("another definer"));
+    own.is_well().await;
+}
+
+async fn what_is_missing_altogether_is_installed(own: &Own) {
+    own.as_root("DROP DATABASE mayfly").await;
+    own.misses("is not installed").await;
+    let done = own.installs().await;
+    assert_eq!(done, "created the table mayfly.accounts; created the event mayfly.expire, version 1");
+    own.is_well().await;
+}
+
+async fn without_rights_the_statements_are_named(own: &Own) {
+    own.as_root("DROP DATABASE mayfly").await;
+    let administrator = &own.fixture.sample.administrator.user;
+    let grants = "CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.*";
+    own.as_root(format!("REVOKE {grants} FROM '{administrator}'@'%'")).await;
+    let error = own.target().install().await.unwrap_err();
+    assert_eq!(error.kind, TargetErrorKind::Denied, "{error:?}");
+    let remedy = error.remedy.unwrap();
+    assert_eq!(remedy, format!("GRANT {grants} TO '{administrator}'@'%';"));
+    own.as_root(remedy).await;
+    assert!(own.installs().await.contains("created the event"));
+    own.is_well().await;
+}
+
+async fn an_administrator_of_the_server_installs_what_is_printed(own: &Own) {
+    own.as_root("DROP DATABASE mayfly").await;
+    own.as_root("SET GLOBAL event_scheduler = OFF").await;
+    let script = own.target().installation_script().await.unwrap();
+    let (first, rest) = script.split_once("DELIMITER //\n").unwrap();
+    let (event, last) = rest.split_once("//\nDELIMITER ;\n").unwrap();
+    let mut root = own.fixture.root().await;
+    for statements in [first, event, last] {
+        root.query_drop(statements).await.unwrap();
+    }
+    root.disconnect().await.unwrap();
+    own.is_well().await;
+    assert_eq!(own.installs().await, "", "by hand or by command, it is the same");
+}
+
+async fn what_the_switch_cannot_lock_is_told(own: &Own) {
+    let administrator = &own.fixture.sample.administrator.user;
+    if own.engine == Engine::Mysql {
+        own.as_root("CREATE USER mf_mighty@localhost").await;
+        own.as_root("GRANT SYSTEM_USER ON *.* TO mf_mighty@localhost").await;
+    } else {
+        own.as_root(format!("REVOKE CREATE USER ON *.* FROM '{administrator}'@'%'")).await;
+        own.as_root(format!("REVOKE UPDATE ON mysql.* FROM '{administrator}'@'%'")).await;
+    }
+    own.as_root(
+        "INSERT INTO mayfly.accounts (user, host, lease, expires_at) \
+         VALUES ('mf_mighty', 'localhost', 'l', UTC_TIMESTAMP(6) - INTERVAL 11 SECOND)",
+    )
+    .await;
+    eventually("the switch says what is the matter", async || {
+        own.root_knows("SELECT trouble FROM mayfly.accounts WHERE trouble IS NOT NULL").await
+    })
+    .await;
+    let examination = own.target().examine(&[]).await;
+    let found =
+        examination.findings.iter().find(|finding| finding.summary.contains("has not locked 1 expired"));
+    assert!(found.unwrap().summary.contains("enied"), "{found:?}");
+    own.as_root("DELETE FROM mayfly.accounts WHERE user = 'mf_mighty'").await;
+    if own.engine == Engine::Mariadb {
+        own.as_root(format!("GRANT CREATE USER ON *.* TO '{administrator}'@'%'")).await;
+        own.as_root(format!("GRANT UPDATE ON mysql.* TO '{administrator}'@'%'")).await;
+    }
+}
+
+async fn it_survives_a_restart_of_the_server(own: &mut Own) {
+    let target = own.target();
+    let issued = own.plan(&target).await;
+    let expires_at = mayfly::clock::Clock::now(&mayfly::clock::SystemClock);
+    target
+        .create(
+            NewAccount { expires_at: expires_at + std::time::Duration::from_secs(2), ..issued.new_account() },
+            &issued.secret,
+        )
+        .await
+        .unwrap();
+    drop(target);
+    own.fixture.server.crash().await.unwrap();
+    own.fixture.server.start_again().await.unwrap();
+    eventually("the account is locked", async || {
+        let question = format!(
+            "SELECT locked_at FROM mayfly.accounts WHERE user = '{}' AND locked_at IS NOT NULL",
+            issued.name()
+        );
+        own.root_knows(question).await
+    })
+    .await;
+    assert!(own.fixture.login(issued.name(), issued.secret.password.expose()).await.is_err());
+}
