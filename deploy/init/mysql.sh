@@ -29,4 +29,80 @@ GRANT SELECT ON mysql.* TO mayfly@'%';
 -- Accounts of shop_write can define routines, which are dropped with them.
 GRANT SHOW_ROUTINE ON *.* TO mayfly@'%';
 GRANT ALTER ROUTINE ON shop.* TO mayfly@'%';
+
+-- The dead-man's switch (docs/dead-mans-switch.md): the server itself locks accounts at their expiry.
+SET sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION';
+GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO mayfly@'%';
+CREATE DATABASE IF NOT EXISTS mayfly CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS mayfly.accounts (
+  user varchar(128) NOT NULL,
+  host varchar(255) NOT NULL,
+  lease varchar(64) NOT NULL,
+  expires_at datetime(6) NOT NULL,
+  locked_at datetime(6) NULL,
+  trouble varchar(255) NULL,
+  PRIMARY KEY (user, host),
+  KEY due (expires_at)
+) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT 'Accounts of Mayfly and when they expire, in UTC';
+DELIMITER //
+CREATE DEFINER = mayfly@'%' EVENT mayfly.expire
+ON SCHEDULE EVERY 1 SECOND ON COMPLETION PRESERVE ENABLE
+COMMENT 'mayfly switch, version 1' DO
+BEGIN
+  DECLARE began datetime(6) DEFAULT SYSDATE(6);
+  DECLARE finished boolean DEFAULT FALSE;
+  DECLARE due_user varchar(128);
+  DECLARE due_host varchar(255);
+  DECLARE session bigint unsigned;
+  DECLARE due CURSOR FOR
+    SELECT user, host FROM mayfly.accounts
+    WHERE expires_at <= UTC_TIMESTAMP(6) AND locked_at IS NULL AND LEFT(user, 3) = 'mf_'
+    ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED;
+  DECLARE live CURSOR FOR
+    SELECT DISTINCT p.ID FROM information_schema.PROCESSLIST p
+    JOIN mayfly.accounts a ON a.user = CONVERT(p.USER USING utf8mb4) COLLATE utf8mb4_bin
+    WHERE a.expires_at <= UTC_TIMESTAMP(6) AND LEFT(a.user, 3) = 'mf_';
+  DECLARE CONTINUE HANDLER FOR NOT FOUND SET finished = TRUE;
+  DECLARE CONTINUE HANDLER FOR SQLWARNING BEGIN END;
+  OPEN due;
+  locking: LOOP
+    FETCH due INTO due_user, due_host;
+    IF finished OR SYSDATE(6) > began + INTERVAL 800000 MICROSECOND THEN
+      LEAVE locking;
+    END IF;
+    BEGIN
+      DECLARE words text;
+      DECLARE EXIT HANDLER FOR SQLEXCEPTION
+      BEGIN
+        GET DIAGNOSTICS CONDITION 1 words = MESSAGE_TEXT;
+        UPDATE mayfly.accounts SET trouble = LEFT(words, 255) WHERE user = due_user AND host = due_host;
+      END;
+      SET @mayfly = CONCAT('ALTER USER IF EXISTS ', QUOTE(due_user), '@', QUOTE(due_host), ' ACCOUNT LOCK');
+      PREPARE lock_account FROM @mayfly;
+      EXECUTE lock_account;
+      DEALLOCATE PREPARE lock_account;
+      UPDATE mayfly.accounts SET locked_at = UTC_TIMESTAMP(6), trouble = NULL
+      WHERE user = due_user AND host = due_host;
+    END;
+  END LOOP;
+  CLOSE due;
+  IF EXISTS (SELECT 1 FROM mayfly.accounts WHERE expires_at <= UTC_TIMESTAMP(6) AND LEFT(user, 3) = 'mf_') THEN
+    SET finished = FALSE;
+    OPEN live;
+    ending: LOOP
+      FETCH live INTO session;
+      IF finished THEN
+        LEAVE ending;
+      END IF;
+      BEGIN
+        DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END;
+        KILL CONNECTION session;
+      END;
+    END LOOP;
+    CLOSE live;
+    DELETE FROM mayfly.accounts
+    WHERE expires_at < UTC_TIMESTAMP(6) - INTERVAL 30 DAY AND locked_at IS NOT NULL;
+  END IF;
+END//
+DELIMITER ;
 SQL

@@ -3,8 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{
-    Mysql,
-    connect::{self, Server},
+    Mysql, connect,
     create::several_groups,
     flavour::Flavour,
     grants::Grants,
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{OwnedObjects, Role},
-    target::{AuthPlugin, Examination, Expiry, Finding, ServerVersion, TargetError, TlsMode},
+    target::{AuthPlugin, Examination, Finding, ServerVersion, TargetError, TlsMode},
 };
 
 /// A larger difference of clocks is worth knowing.
@@ -93,7 +92,7 @@ fn clock_finding(offset: SignedDuration) -> Finding {
     }
 }
 
-fn held(needed: &Privilege, grants: &Grants, link: &Link<'_>) -> Finding {
+pub(super) fn held(needed: &Privilege, grants: &Grants, link: &Link<'_>) -> Finding {
     let purpose = needed.purpose();
     if needed.is_held(grants, link.server().flavour) {
         Finding::fine(format!("the administration account can {purpose}"))
@@ -125,100 +124,12 @@ async fn server_findings(
     link: &mut Link<'_>,
     grants: &Grants,
 ) -> Result<Vec<Finding>, TargetError> {
-    let mut findings = switch_findings(target, link, grants).await?;
+    let mut findings = switch::findings(target, link, grants).await?;
     findings.extend(tls_finding(target, link).await?);
     if target.flavour == Flavour::Mariadb {
         findings.extend(plugin_findings(target.settings.auth_plugin, link).await?);
     }
     Ok(findings)
-}
-
-/// Whether accounts expire on this server with nobody there.
-async fn switch_findings(
-    target: &Mysql,
-    link: &mut Link<'_>,
-    grants: &Grants,
-) -> Result<Vec<Finding>, TargetError> {
-    let seen = switch::look(link).await?;
-    let mut findings = Vec::new();
-    match seen.trouble(link, &target.settings.name) {
-        None => {
-            let definer = seen.definer().unwrap_or_default();
-            let words = "accounts expire with nobody there: the dead-man's switch runs with the rights of";
-            findings.push(Finding::fine(format!("{words} {definer}")));
-        }
-        Some(trouble) if target.settings.expiry == Expiry::Issuer => {
-            let words =
-                format!("while Mayfly is down, accounts do not expire on this server: {}", trouble.words);
-            findings.push(Finding::warning(words).mended_by(trouble.remedy));
-        }
-        Some(trouble) => {
-            let words = format!("nothing is issued, as accounts would not expire: {}", trouble.words);
-            findings.push(Finding::problem(words).mended_by(trouble.remedy));
-        }
-    }
-    let Some(definer) = seen.definer() else { return Ok(findings) };
-    findings.push(held(&Privilege::Expiries, grants, link));
-    findings.extend(definer_findings(link, definer, target.flavour).await?);
-    if seen.is_newer() {
-        findings.push(Finding::warning("the dead-man's switch is of a later version than this Mayfly knows"));
-    }
-    if seen.is_altered() {
-        let words = "the event of the dead-man's switch does not do what it does in this version";
-        let remedy = format!("-- mayfly doctor --config FILE --install {}", target.settings.name);
-        findings.push(Finding::problem(words).mended_by(remedy));
-    }
-    findings.extend(overdue_finding(link).await?);
-    Ok(findings)
-}
-
-/// What the definer of the switch lacks, where it is not the administration account and its rights can be seen.
-async fn definer_findings(
-    link: &mut Link<'_>,
-    definer: &str,
-    flavour: Flavour,
-) -> Result<Vec<Finding>, TargetError> {
-    if definer == link.server().administrator {
-        return Ok(Vec::new());
-    }
-    let Ok(sets) = link.batch(&[format!("SHOW GRANTS FOR {definer}")]).await else { return Ok(Vec::new()) };
-    let lines = sets.into_iter().flatten().filter_map(|row| row.get_opt::<String, _>(0)?.ok());
-    let grants = Grants::read(&lines.collect::<Vec<_>>());
-    let server = Server { administrator: definer.to_owned(), ..link.server().clone() };
-    let runs_with = [
-        Privilege::CreateUser,
-        Privilege::SeeSessions,
-        Privilege::EndSessions,
-        Privilege::watching("EVENT"),
-        Privilege::watching("SELECT"),
-        Privilege::watching("UPDATE"),
-        Privilege::watching("DELETE"),
-    ];
-    let lacking = runs_with.iter().filter(|needed| !needed.is_held(&grants, flavour));
-    let grants: Vec<String> = lacking.map(|needed| needed.grant(&server)).collect();
-    if grants.is_empty() {
-        return Ok(Vec::new());
-    }
-    let words = format!("{definer}, with whose rights the dead-man's switch runs, lacks some of them");
-    Ok(vec![Finding::problem(words).mended_by(grants.join("\n"))])
-}
-
-/// Accounts the switch ought to have locked by now.
-async fn overdue_finding(link: &mut Link<'_>) -> Result<Option<Finding>, TargetError> {
-    let question = "SELECT COUNT(*), MAX(trouble) FROM mayfly.accounts \
-                    WHERE expires_at < UTC_TIMESTAMP(6) - INTERVAL 10 SECOND AND locked_at IS NULL \
-                    AND LEFT(user, 3) = 'mf_'";
-    let Ok(sets) = link.batch(&[question.to_owned()]).await else {
-        let words = "the table of the dead-man's switch cannot be read";
-        return Ok(Some(Finding::problem(words).mended_by(Privilege::Expiries.grant(link.server()))));
-    };
-    let row = sets.into_iter().flatten().next();
-    let overdue: u64 = row.as_ref().and_then(|row| row.get_opt(0)?.ok()).unwrap_or_default();
-    let trouble: Option<String> = row.and_then(|row| row.get_opt::<Option<String>, _>(1)?.ok()).flatten();
-    let trouble = trouble.map_or(String::new(), |trouble| format!(" ({trouble})"));
-    Ok((overdue > 0).then(|| {
-        Finding::problem(format!("the dead-man's switch has not locked {overdue} expired accounts{trouble}"))
-    }))
 }
 
 async fn tls_finding(target: &Mysql, link: &mut Link<'_>) -> Result<Option<Finding>, TargetError> {

@@ -41,6 +41,12 @@ impl Own {
         Issued::planned(self.engine, &rig::role(&self.fixture.sample.names.read), target).await
     }
 
+    /// Alters the event as root, and leaves it its definer.
+    async fn alter(&self, change: &str) {
+        let definer = &self.fixture.sample.administrator.user;
+        self.as_root(format!("ALTER DEFINER = '{definer}'@'%' EVENT mayfly.expire {change}")).await;
+    }
+
     /// Nothing is issued, and both issuing and the doctor say why; returns what mends it.
     async fn misses(&self, words: &str) -> String {
         let target = self.target();
@@ -112,33 +118,33 @@ async fn a_scheduler_that_is_off_is_missed(own: &Own) {
 }
 
 async fn a_disabled_event_is_missed(own: &Own) {
-    own.as_root("ALTER EVENT mayfly.expire DISABLE ON SLAVE").await;
+    own.alter("DISABLE ON SLAVE").await;
     own.misses("disabled, as it is after a failover").await;
     assert_eq!(own.installs().await, "enabled the event mayfly.expire");
     own.is_well().await;
-    own.as_root("ALTER EVENT mayfly.expire DISABLE").await;
+    own.alter("DISABLE").await;
     let remedy = own.misses("disabled").await;
     own.as_root(remedy).await;
     own.is_well().await;
 }
 
 async fn an_older_version_is_upgraded(own: &Own) {
-    own.as_root("ALTER EVENT mayfly.expire COMMENT 'mayfly switch, version 0' DO SELECT 1").await;
+    own.alter("COMMENT 'mayfly switch, version 0' DO SELECT 1").await;
     own.misses("is of version 0; this Mayfly needs 1").await;
     assert_eq!(own.installs().await, "upgraded the event mayfly.expire from version 0 to 1");
     own.is_well().await;
 }
 
 async fn a_newer_version_is_left_alone(own: &Own) {
-    own.as_root("ALTER EVENT mayfly.expire COMMENT 'mayfly switch, version 99'").await;
+    own.alter("COMMENT 'mayfly switch, version 99'").await;
     let error = own.target().install().await.unwrap_err();
     assert!(error.message.contains("later version"), "{error}");
     own.is_well().await;
-    own.as_root("ALTER EVENT mayfly.expire COMMENT 'mayfly switch, version 1'").await;
+    own.alter("COMMENT 'mayfly switch, version 1'").await;
 }
 
 async fn a_tampered_event_is_put_right(own: &Own) {
-    own.as_root("ALTER EVENT mayfly.expire DO SELECT 1").await;
+    own.alter("DO SELECT 1").await;
     let examination = own.target().examine(&[]).await;
     let found = examination.findings.iter().find(|finding| finding.summary.contains("does not do what"));
     assert_eq!(found.unwrap().severity, Severity::Problem);
@@ -184,13 +190,26 @@ async fn without_rights_the_statements_are_named(own: &Own) {
 }
 
 async fn an_administrator_of_the_server_installs_what_is_printed(own: &Own) {
-    own.as_root("DROP DATABASE mayfly").await;
     own.as_root("SET GLOBAL event_scheduler = OFF").await;
+    own.as_root("ALTER EVENT mayfly.expire COMMENT 'mayfly switch, version 0'").await;
+    if own.engine == Engine::Mysql {
+        let error = own.target().install().await.unwrap_err();
+        assert!(error.message.contains("SYSTEM_USER") && error.remedy.unwrap().contains("--print"));
+    }
+    prints(own, "ALTER").await;
+    own.as_root("DROP DATABASE mayfly").await;
+    prints(own, "CREATE").await;
+}
+
+async fn prints(own: &Own, verb: &str) {
     let script = own.target().installation_script().await.unwrap();
+    assert!(
+        script.contains(&format!("{verb} DEFINER = '{}'@'%' EVENT", own.fixture.sample.administrator.user))
+    );
     let (first, rest) = script.split_once("DELIMITER //\n").unwrap();
-    let (event, last) = rest.split_once("//\nDELIMITER ;\n").unwrap();
+    let (event, last) = rest.split_once("//\nDELIMITER ;").unwrap();
     let mut root = own.fixture.root().await;
-    for statements in [first, event, last] {
+    for statements in [first, event, last].into_iter().filter(|text| !text.is_empty()) {
         root.query_drop(statements).await.unwrap();
     }
     root.disconnect().await.unwrap();

@@ -103,8 +103,17 @@ async fn has_table(link: &mut Link<'_>) -> Result<bool, TargetError> {
 }
 
 async fn run(link: &mut Link<'_>, statement: &str) -> Result<(), TargetError> {
-    let outcome = link.run(statement).await;
-    outcome.map_err(|failure| errors::explain(failure.during(Step::Switch), link.server()))
+    let Err(failure) = link.run(statement).await else { return Ok(()) };
+    let error = errors::explain(failure.during(Step::Switch), link.server());
+    if !error.message.contains("SYSTEM_USER") {
+        return Err(error);
+    }
+    // MySQL: such an account altered it, for example root, and only its like may alter it again.
+    let message = "the event mayfly.expire runs with the rights of an account that has SYSTEM_USER, and only such an \
+                   account may replace it";
+    let remedy =
+        "-- what `mayfly doctor --config FILE --print TARGET` prints, as an administrator of the server";
+    Err(TargetError::new(TargetErrorKind::Denied, message).mended_by(remedy).caused_by(error))
 }
 
 #[cfg(test)]

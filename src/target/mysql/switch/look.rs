@@ -133,7 +133,8 @@ impl Switch {
         if event.status != "ENABLED" {
             return trouble(
                 "the event of the dead-man's switch is disabled, as it is after a failover to a replica",
-                "ALTER EVENT mayfly.expire ENABLE;".to_owned(),
+                // Whoever alters an event becomes its definer unless another is named.
+                format!("ALTER DEFINER = {} EVENT mayfly.expire ENABLE;", event.definer),
             );
         }
         match self.scheduler.as_str() {

@@ -6,9 +6,11 @@
 //! mark. Its version is in its comment. What it is made of is in `table.sql` and `event.sql`; `docs/dead-mans-switch.md`
 //! shows the same for those who install it by hand.
 
+mod examine;
 mod install;
 mod look;
 
+pub(super) use examine::findings;
 pub(super) use install::{install, script};
 pub(super) use look::{Switch, look, required};
 
