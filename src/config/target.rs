@@ -53,6 +53,7 @@ fn settings(name: &Located<String>, section: &Section<'_>, engine: Option<Engine
         section.refuse("auth_plugin", "is for MariaDB only; the others have one way to keep a password");
     }
     let expiry = section.choice("expiry");
+    warn_of_issuer(section, expiry.as_ref());
     if engine == Some(Engine::Postgres) {
         section.refuse("expiry", "is for MySQL and MariaDB only; PostgreSQL refuses expired accounts itself");
     }
@@ -174,6 +175,14 @@ fn tls(section: &Section<'_>, hosts: Option<&[(String, u16)]>) -> Option<TlsSett
         warn_of_mode(section.reader, written, mode);
     }
     Some(TlsSettings { mode, ca_file, client_certificate: certificate? })
+}
+
+fn warn_of_issuer(section: &Section<'_>, expiry: Option<&Located<String>>) {
+    if let Some(expiry) = expiry.filter(|expiry| expiry.value == "issuer") {
+        let words =
+            "without the dead-man's switch on the server, accounts do not expire there while Mayfly is down";
+        section.reader.warn(&expiry.at, words);
+    }
 }
 
 fn warn_of_mode(reader: &Reader<'_>, written: &Located<String>, mode: TlsMode) {

@@ -90,6 +90,7 @@ async fn everything(engine: Engine) {
     what_is_missing_altogether_is_installed(&own).await;
     without_rights_the_statements_are_named(&own).await;
     an_administrator_of_the_server_installs_what_is_printed(&own).await;
+    the_command_installs_prints_and_reports(&own).await;
     what_the_switch_cannot_lock_is_told(&own).await;
     it_survives_a_restart_of_the_server(&mut own).await;
 }
@@ -215,6 +216,40 @@ async fn prints(own: &Own, verb: &str) {
     root.disconnect().await.unwrap();
     own.is_well().await;
     assert_eq!(own.installs().await, "", "by hand or by command, it is the same");
+}
+
+async fn the_command_installs_prints_and_reports(own: &Own) {
+    own.as_root("DROP DATABASE mayfly").await;
+    let directory = tempfile::tempdir().unwrap();
+    let administrator = &own.fixture.sample.administrator;
+    std::fs::write(directory.path().join("password"), administrator.password.expose()).unwrap();
+    let configuration = directory.path().join("mayfly.toml");
+    let text = format!(
+        "[store]\npath = \"mayfly.db\"\n[targets.stock]\nengine = \"{}\"\nhosts = [\"127.0.0.1:{}\"]\nuser = \"{}\"\n\
+         password_file = \"password\"\n",
+        own.engine,
+        own.fixture.port(),
+        administrator.user
+    );
+    std::fs::write(&configuration, text).unwrap();
+    let doctor = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_mayfly"));
+        command.args(["doctor", "--config"]).arg(&configuration).args(arguments).arg("stock");
+        let output = command.output().await.unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = doctor(&[]).await;
+    assert_eq!(code, Some(11), "{said}");
+    assert!(said.contains("--install stock"), "{said}");
+    let (code, printed) = doctor(&["--print"]).await;
+    assert_eq!(code, Some(0));
+    assert!(printed.contains("DELIMITER //\nCREATE DEFINER = "), "{printed}");
+    let (code, said) = doctor(&["--install"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("created the event mayfly.expire") && !said.contains("to mend"), "{said}");
+    let (code, said) = doctor(&["--install"]).await;
+    assert!(code == Some(0) && said.contains("nothing to install"), "{said}");
+    own.is_well().await;
 }
 
 async fn what_the_switch_cannot_lock_is_told(own: &Own) {

@@ -54,7 +54,7 @@ mod tests {
             crate::domain::Engine::Mysql,
             &"r".parse().unwrap(),
             &"p".parse().unwrap(),
-            "01jd0000000000000000000000".parse().unwrap(),
+            crate::domain::LeaseId::new(jiff::Timestamp::UNIX_EPOCH, 1),
         );
         assert!(name.as_str().starts_with("mf_"));
         assert_eq!(EVENT.matches("user, 3) = 'mf_'").count(), 3);
