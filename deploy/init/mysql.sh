@@ -26,4 +26,7 @@ CREATE USER mayfly@'%' IDENTIFIED BY '$password';
 GRANT CREATE USER, PROCESS, CONNECTION_ADMIN, ROLE_ADMIN ON *.* TO mayfly@'%';
 GRANT shop_read, shop_write TO mayfly@'%' WITH ADMIN OPTION;
 GRANT SELECT ON mysql.* TO mayfly@'%';
+-- Accounts of shop_write can define routines, which are dropped with them.
+GRANT SHOW_ROUTINE ON *.* TO mayfly@'%';
+GRANT ALTER ROUTINE ON shop.* TO mayfly@'%';
 SQL

@@ -134,6 +134,7 @@ fn grpc_settings(server: &ServerSettings) -> GrpcSettings {
         max_message_bytes: server.max_message_bytes,
         max_concurrent_calls: server.max_concurrent_calls,
         rate_per_principal: rate(server),
+        shutdown_grace: server.shutdown_grace,
         tls: server.tls.as_ref().map(tls_files),
     }
 }

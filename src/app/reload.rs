@@ -86,8 +86,8 @@ impl Parts {
         let mut catalogue = Catalogue::default();
         for (name, settings) in &new.targets {
             let files = settings.tls.ca_file.is_some() || settings.tls.client_certificate.is_some();
-            let changed = changes.iter().any(|change| change.part == Part::Target(name.clone()));
-            let kept = current.targets.get(name).filter(|_| !files && !changed);
+            let differs = changes.iter().any(|change| change.part == Part::Target(name.clone()));
+            let kept = current.targets.get(name).filter(|_| !files && !differs);
             let target: Arc<dyn Target> = match kept {
                 Some(target) => Arc::clone(target),
                 None => connect(settings.clone(), self.surroundings.clone())

@@ -6,8 +6,8 @@ use crate::audit::{Actor, Draft};
 
 fn chain(length: usize) -> Vec<Record> {
     let mut records: Vec<Record> = Vec::new();
-    for n in 0..length {
-        let at = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(n as i64);
+    for (n, millis) in (0..length).zip(0..) {
+        let at = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(millis);
         let address = (n % 2 == 0).then(|| "10.1.2.3".parse().unwrap());
         let actor = if n % 3 == 0 { Actor::System } else { Actor::Unauthenticated { address } };
         let draft = Draft::new(at, actor, "lease.issued", format!("leases/{n}"))

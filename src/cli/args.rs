@@ -4,21 +4,21 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, lease, roles, run, serve, targets, token, whoami,
+    doctor, exit, health, lease, roles, run, serve, targets, token, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
 
-Ask for a role and get a throwaway account with a password and an expiry that the database itself enforces; it is gone, with its
-sessions, when the lease ends.";
+Ask for a role and get a throwaway account with a random password and an expiry; when the lease ends, the account is gone and \
+so are its sessions.";
 
 const EXAMPLES: &str = "Examples:
   mayfly roles ls                              what may I ask for?
   mayfly creds orders-read --ttl 15m           a credential on standard output
-  mayfly run orders-read -- ./report.sh        the same, as environment of a command, gone when it ends
+  mayfly run orders-read -- ./report.sh        one for a command, gone when the command ends
   mayfly connect orders-read                   psql, mysql or mariadb, logged in
   mayfly lease ls                              what is out there
-  mayfly dev                                   try it all without installing anything
+  mayfly dev                                   try it all on throwaway databases
 
 Data and secrets go to standard output, words to standard error.";
 
@@ -90,6 +90,8 @@ pub enum Command {
     Audit(audit::AuditCommand),
     /// Say who the server takes you for
     Whoami(whoami::WhoamiArgs),
+    /// Ask whether the server serves; needs no token
+    Health(health::HealthArgs),
     /// Run the server
     Serve(serve::ServeArgs),
     /// Start throwaway databases and a server, with samples to play with

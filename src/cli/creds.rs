@@ -14,7 +14,7 @@ use crate::api::proto;
 const EXAMPLES: &str = "Examples:
   mayfly creds orders-read
   mayfly creds orders-read --ttl 15m --purpose 'monthly report'
-  eval \"$(mayfly creds orders-read --format env)\" && psql
+  eval \"$(mayfly creds orders-read --format env)\"; psql
   psql \"$(mayfly creds orders-read --format url)\"
   mayfly creds orders-read -o json | jq -r .credential.password
 
@@ -128,7 +128,40 @@ fn words(lease: &proto::Lease, now: jiff::Timestamp) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
+    use super::{
+        super::{Command, fake_server::Fake},
+        *,
+    };
+    use crate::clock::{Clock as _, ManualClock};
+
+    async fn creds(line: &str) -> (Vec<String>, String, String) {
+        let fake = Fake::start().await;
+        let clock = ManualClock::new(jiff::Timestamp::from_second(1000).unwrap());
+        assert_eq!(clock.now().as_second(), 1000);
+        let (command, mut context, out, err) = fake.command(line, Arc::new(clock));
+        let Command::Creds(args) = command else { panic!("creds") };
+        assert_eq!(run(args, &mut context).await.unwrap(), Exit::Ok);
+        (fake.calls.so_far(), out.text(), err.text())
+    }
+
+    #[tokio::test]
+    async fn the_secret_goes_to_standard_output_and_the_words_to_standard_error() {
+        let (calls, out, err) = creds("creds orders-read --format url").await;
+        assert_eq!(calls, ["issue orders-read Bearer mf_test"]);
+        assert_eq!(out, "postgresql://mf_user:secret@127.0.0.1:5432/app?sslmode=disable\n");
+        assert!(err.starts_with("leases/06dp4f2h9c8x1k3m7q0r expires in 15m "), "{err}");
+        assert!(!err.contains("secret"), "{err}");
+    }
+
+    #[tokio::test]
+    async fn json_is_one_document_and_nothing_else() {
+        let (_, out, err) = creds("creds orders-read -o json").await;
+        let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(document["credential"]["password"], "secret");
+        assert_eq!(err, "");
+    }
 
     #[test]
     fn contradicting_forms_are_a_usage_error() {

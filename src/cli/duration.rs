@@ -55,7 +55,8 @@ pub(super) fn words(duration: Duration) -> String {
         let value = rest / seconds;
         rest %= seconds;
         if value > 0 {
-            text.push_str(&format!("{value}{unit}"));
+            text.push_str(&value.to_string());
+            text.push(unit);
         }
         if value > 0 || parts > 0 {
             parts += 1;

@@ -89,6 +89,11 @@ impl Keeper {
                         None => break,
                     }
                 }
+                Err(error) if matches!(error.exit(), Exit::Precondition | Exit::NotFound) => {
+                    // Somebody ended it: there is nothing left to hold.
+                    self.note(&format!("{} could not be renewed: {error}", self.name));
+                    return;
+                }
                 Err(error) => {
                     let passing = matches!(error.exit(), Exit::Unavailable | Exit::Limit | Exit::Deadline);
                     let retry_at = schedule.retry_at(self.clock.now()).filter(|_| passing);
@@ -101,10 +106,10 @@ impl Keeper {
             }
         }
         if !troubled {
-            self.tell(format!("{} cannot be renewed any further", self.name), &schedule);
+            self.tell(&format!("{} cannot be renewed any further", self.name), &schedule);
         }
         self.wait_for(schedule.ends_at).await;
-        self.note(format!("{} has expired: the database ends its sessions and refuses new ones", self.name));
+        self.note(&format!("{} has expired: the database ends its sessions and refuses new ones", self.name));
     }
 
     async fn wait_for(&self, deadline: Timestamp) {
@@ -122,17 +127,17 @@ impl Keeper {
 
     fn tell_of_trouble(&self, error: &CliError, schedule: &Schedule, retrying: bool) {
         let again = if retrying { " (trying again)" } else { "" };
-        self.tell(format!("{} could not be renewed{again}: {error}", self.name), schedule);
+        self.tell(&format!("{} could not be renewed{again}: {error}", self.name), schedule);
     }
 
-    fn tell(&self, what: String, schedule: &Schedule) {
+    fn tell(&self, what: &str, schedule: &Schedule) {
         let left = duration::relative(schedule.ends_at, self.clock.now());
-        self.note(format!("{what}; it ends {left}"));
+        self.note(&format!("{what}; it ends {left}"));
     }
 
-    fn note(&self, text: String) {
+    fn note(&self, text: &str) {
         // Full: there is more than enough on the terminal already.
-        let _ = self.notes.try_send(format!("mayfly: {}", printable(&text)));
+        let _ = self.notes.try_send(format!("mayfly: {}", printable(text)));
     }
 }
 
@@ -200,9 +205,14 @@ mod tests {
     use rustix::process::Signal;
 
     use super::{
-        super::{OutputFormat, output::capture},
+        super::{
+            OutputFormat,
+            fake_server::{self, Fake},
+            output::capture,
+        },
         *,
     };
+    use crate::clock::{ManualClock, SystemClock};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
@@ -280,5 +290,55 @@ mod tests {
         let mut command = Command::new("/nonexistent/command");
         let ended = attend(&mut command, std::future::pending(), received, &mut signals, &mut output).await;
         assert!(ended.unwrap_err().to_string().starts_with("cannot start the command: "));
+    }
+
+    /// Runs a command under the fake server's lease; gives its exit, what was said, and the calls.
+    async fn held(fake: &Fake, clock: Arc<dyn Clock>, program: &[&str]) -> (Result<Exit, CliError>, String) {
+        let (_, mut context, _, err) = fake.command("creds r", clock);
+        let connection = context.connect().unwrap();
+        let (_signal, signals) = mpsc::channel(1);
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]);
+        let mut signals = child::Signals::of_channel(signals);
+        let ended = run(command, fake_server::lease(), &connection, &mut signals, &mut context).await;
+        (ended, err.text())
+    }
+
+    #[tokio::test]
+    async fn the_lease_is_released_whatever_becomes_of_the_child_and_a_failure_is_told() {
+        for (program, code) in [
+            (vec!["sh", "-c", "exit 7"], Some(7)),
+            (vec!["sh", "-c", "kill -KILL $$"], Some(137)),
+            (vec!["/nonexistent/command"], None),
+        ] {
+            let fake = Fake::start().await;
+            let (ended, words) = held(&fake, Arc::new(SystemClock), &program).await;
+            assert_eq!(ended.ok().map(Exit::code), code, "{program:?}");
+            assert_eq!(fake.calls.so_far(), ["release leases/06dp4f2h9c8x1k3m7q0r"], "{program:?}");
+            assert_eq!(
+                words,
+                "mayfly: leases/06dp4f2h9c8x1k3m7q0r could not be released: the store is gone; it ends when it expires\n"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_lease_is_renewed_while_the_child_runs() {
+        let fake = Fake::start().await;
+        let clock = Arc::new(ManualClock::new(at(0)));
+        let gate = tempfile::tempdir().unwrap();
+        let script = format!("until [ -e {}/go ]; do sleep 0.01; done", gate.path().display());
+        let child = ["sh", "-c", &script];
+        let story = async {
+            // At two thirds of its 15 minutes. The keeper reckoned them when it was first polled, before this.
+            clock.advance(SignedDuration::from_secs(600));
+            fake.calls.until("renew").await;
+            std::fs::write(gate.path().join("go"), "").unwrap();
+        };
+        let (held, ()) = tokio::join!(held(&fake, clock.clone(), &child), story);
+        assert_eq!(held.0.unwrap(), Exit::Child(0));
+        let calls = fake.calls.so_far();
+        assert_eq!(calls.first().map(String::as_str), Some("renew 900"), "{calls:?}");
+        assert!(calls.last().unwrap().starts_with("release "), "{calls:?}");
     }
 }

@@ -121,7 +121,7 @@ async fn reload(path: &Path, reloader: &Reloader) {
         Ok(changes) if changes.is_empty() => tracing::info!("read again; nothing changed"),
         Ok(changes) => changes.iter().for_each(|change| tracing::info!("{change}")),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the configuration stays as it was")
+            tracing::error!(error = &error as &dyn std::error::Error, "the configuration stays as it was");
         }
     }
 }

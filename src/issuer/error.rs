@@ -156,7 +156,9 @@ impl From<TargetError> for Refusal {
         };
         let refusal = match error.kind {
             TargetErrorKind::Busy => unavailable("the target has no connection free for Mayfly right now", 1),
-            TargetErrorKind::TimedOut => unavailable("the target did not answer in time", 5),
+            TargetErrorKind::TimedOut | TargetErrorKind::Overran => {
+                unavailable("the target did not answer in time", 5)
+            }
             TargetErrorKind::Unavailable => unavailable("the target cannot be reached right now", 5),
             TargetErrorKind::Unauthenticated => {
                 unavailable("the target does not accept Mayfly's administration account", 30)

@@ -80,7 +80,8 @@ async fn steps(
 }
 
 fn needs_settling(survey: Survey, lease: &Lease) -> bool {
-    survey.present && (survey.has_objects || !lease.end_plan.end.is_empty())
+    // A session that was still open when the survey was taken may have made objects since.
+    survey.present && (survey.has_objects || survey.sessions > 0 || !lease.end_plan.end.is_empty())
 }
 
 async fn end_sessions(

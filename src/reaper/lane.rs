@@ -202,7 +202,10 @@ impl Lane {
                     LeaseState::Ending { attempts, .. } => attempts,
                     _ => 0,
                 };
-                let passing = matches!(error.kind, TargetErrorKind::Busy | TargetErrorKind::TimedOut);
+                let passing = matches!(
+                    error.kind,
+                    TargetErrorKind::Busy | TargetErrorKind::TimedOut | TargetErrorKind::Overran
+                );
                 let bound = if down || passing { TARGET_BOUND } else { LEASE_BOUND };
                 let next = next_attempt(now, attempts, bound, &*self.parts.reaper.random);
                 self.fail(lease, message.clone(), next, progress, now).await?;

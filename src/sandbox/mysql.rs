@@ -40,9 +40,11 @@ const MARIADB_LEFTOVERS: &str = "DELETE FROM mysql.global_priv WHERE User = 'roo
                                  ('localhost', '127.0.0.1');\nFLUSH PRIVILEGES;\n";
 
 pub(super) fn initialise(binaries: &Binaries, layout: &Layout) -> CommandLine {
+    // In a shared directory, a starting MariaDB takes the temporary tables of another for its own leftovers.
     let command = binaries
         .initialise()
         .arg("--no-defaults")
+        .option("--tmpdir", &layout.directory)
         .option("--datadir", layout.data())
         .option("--basedir", binaries.base());
     match binaries.engine() {

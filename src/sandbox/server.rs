@@ -45,6 +45,8 @@ pub struct ServerSpec {
     /// Where its directory is made; the system's temporary directory when `None`. Root's servers run as `nobody`, who
     /// must be able to make directories here.
     pub parent: Option<PathBuf>,
+    /// What its directory is called; a name nobody else has when `None`.
+    pub name: Option<String>,
     /// Whether its data may be lost.
     pub durability: Durability,
     /// Encrypted connections; MySQL makes itself a certificate when `None`, the others offer none.
@@ -57,7 +59,7 @@ impl ServerSpec {
     /// A throwaway server in the system's temporary directory.
     pub fn new(binaries: Binaries) -> Self {
         let durability = Durability::Throwaway;
-        Self { binaries, parent: None, durability, tls: None, settings: Vec::new() }
+        Self { binaries, parent: None, name: None, durability, tls: None, settings: Vec::new() }
     }
 }
 
@@ -150,7 +152,8 @@ impl Server {
     pub async fn start(spec: ServerSpec, random: &dyn Random) -> Result<Self, SandboxError> {
         let engine = spec.binaries.engine();
         let parent = spec.parent.clone().unwrap_or_else(env::temp_dir);
-        let directory = parent.join(format!("mayfly-{engine}-{:016x}", random.bits()));
+        let name = spec.name.clone().unwrap_or_else(|| format!("mayfly-{engine}-{:016x}", random.bits()));
+        let directory = parent.join(name);
         let failed = |source| SandboxError::Directory { directory: directory.clone(), source };
         let identity = Identity::choose().map_err(failed)?;
         let habits = habits(engine);

@@ -9,6 +9,8 @@ pub enum TargetErrorKind {
     Unavailable,
     /// It did not answer in time; the outcome is unknown and may still come to pass.
     TimedOut,
+    /// The server itself gave a statement up because it took too long; nothing of it was done.
+    Overran,
     /// Every connection of the pool is busy and the wait was bounded.
     Busy,
     /// The administration account lacks a privilege. The message names it; `remedy` is the statement to run.
@@ -32,6 +34,7 @@ impl TargetErrorKind {
         match self {
             TargetErrorKind::Unavailable => "unavailable",
             TargetErrorKind::TimedOut => "timed_out",
+            TargetErrorKind::Overran => "overran",
             TargetErrorKind::Busy => "busy",
             TargetErrorKind::Denied => "denied",
             TargetErrorKind::Unauthenticated => "unauthenticated",

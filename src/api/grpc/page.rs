@@ -6,7 +6,10 @@ use aws_lc_rs::digest;
 use data_encoding::BASE64URL_NOPAD;
 use prost::Message;
 
-use crate::store::LeaseFilter;
+use crate::{
+    domain::{PrincipalName, RoleName, TargetName},
+    store::LeaseFilter,
+};
 
 /// Items on a page unless said otherwise.
 const DEFAULT_SIZE: u32 = 50;
@@ -59,9 +62,9 @@ impl Listing {
         let text = |value: Option<&str>| value.map_or_else(Vec::new, |text| [b"=", text.as_bytes()].concat());
         let parts = [
             states.join(",").into_bytes(),
-            text(filter.principal.as_ref().map(|name| name.as_str())),
-            text(filter.role.as_ref().map(|name| name.as_str())),
-            text(filter.target.as_ref().map(|name| name.as_str())),
+            text(filter.principal.as_ref().map(PrincipalName::as_str)),
+            text(filter.role.as_ref().map(RoleName::as_str)),
+            text(filter.target.as_ref().map(TargetName::as_str)),
         ];
         // No part can hold a NUL, so joining them by one keeps them apart.
         Self { what: "leases", filter: parts.join(&0) }
@@ -156,7 +159,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> Option<String> {
-        Some(text.to_owned())
+        (!text.is_empty()).then(|| text.to_owned())
     }
 
     #[test]

@@ -28,6 +28,11 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// A rate; `None` when either is zero.
+    pub fn new(per_second: u32, burst: u32) -> Option<Self> {
+        Some(Self { per_second: NonZeroU32::new(per_second)?, burst: NonZeroU32::new(burst)? })
+    }
+
     /// Microseconds that one costs.
     fn interval(self) -> i64 {
         (1_000_000 / i64::from(self.per_second.get())).max(1)
@@ -111,7 +116,7 @@ mod tests {
 
     fn limiter<K: Eq + Hash>(per_second: u32, burst: u32) -> (Arc<ManualClock>, RateLimiter<K>) {
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_000_000).unwrap()));
-        let rate = Rate { per_second: per_second.try_into().unwrap(), burst: burst.try_into().unwrap() };
+        let rate = Rate::new(per_second, burst).unwrap();
         let limiter = RateLimiter::new(Arc::clone(&clock) as Arc<dyn Clock>, rate);
         (clock, limiter)
     }

@@ -46,8 +46,8 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes a request's headers may have: a token is 59, and nothing else of ours is there.
 const HEADER_BYTES: u32 = 16 * 1024;
 
-/// How long calls under way may still take when the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+/// Bytes a reply may have: what gRPC clients accept unless told otherwise.
+const REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// Names under which health is told: the whole server, and each service.
 const HEALTH: [&str; 7] = [
@@ -144,7 +144,7 @@ impl Bound {
     }
 
     /// Serves until `shutdown` is cancelled, then lets calls under way finish (streams are told to come back elsewhere); what is
-    /// not over within 30 seconds is cut off.
+    /// not over within the grace given is cut off.
     ///
     /// # Errors
     /// [`ServeError`].
@@ -154,6 +154,7 @@ impl Bound {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
         let router = self.router(shutdown.clone())?.add_service(health_service);
+        let grace = self.settings.shutdown_grace;
         let cut = CancellationToken::new();
         let incoming = listener::accept(self.listener, self.tls, cut.clone());
         let stopped = stop_reporting(health, shutdown.clone());
@@ -161,9 +162,9 @@ impl Bound {
         let mut serving = std::pin::pin!(serving);
         tokio::select! {
             served = &mut serving => return Ok(served?),
-            () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {}
+            () = async { shutdown.cancelled().await; tokio::time::sleep(grace).await } => {}
         }
-        tracing::warn!("calls still under way after {DRAIN:?} are cut off");
+        tracing::warn!("calls still under way after {grace:?} are cut off");
         cut.cancel();
         Ok(serving.await?)
     }
@@ -176,14 +177,14 @@ impl Bound {
             streams: Arc::new(Streams::default()),
             shutdown,
             // An eighth is left for the rest of the reply.
-            reply_budget: limit - limit / 8,
+            reply_budget: REPLY_BYTES - REPLY_BYTES / 8,
         });
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .build_v1()?;
         macro_rules! bounded {
             ($server:ident, $service:expr) => {
-                $server::new($service).max_decoding_message_size(limit).max_encoding_message_size(limit)
+                $server::new($service).max_decoding_message_size(limit).max_encoding_message_size(REPLY_BYTES)
             };
         }
         let keeper = Gatekeeper::new(&self.settings, Arc::clone(&self.authenticator), &self.clock);

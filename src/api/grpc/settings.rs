@@ -1,6 +1,6 @@
 //! What the gRPC face needs to be told.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::rate::Rate;
 
@@ -11,12 +11,14 @@ pub struct GrpcSettings {
     pub listen: SocketAddr,
     /// Serve without TLS even where others than this machine can connect.
     pub allow_clear_text_beyond_loopback: bool,
-    /// Bytes a request or a reply may have.
+    /// Bytes a request may have. Replies have up to 4 MiB, the most a client takes unless told otherwise.
     pub max_message_bytes: usize,
     /// Calls worked on at once; further ones are refused, not queued.
     pub max_concurrent_calls: usize,
     /// How often one principal may call; `None`: as often as it likes.
     pub rate_per_principal: Option<Rate>,
+    /// How long calls under way may take to finish when the server is told to stop; then they are cut off.
+    pub shutdown_grace: Duration,
     /// TLS; `None`: clear text.
     pub tls: Option<TlsFiles>,
 }

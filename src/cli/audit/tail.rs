@@ -55,9 +55,11 @@ fn line(record: &proto::AuditRecord, colour: bool) -> String {
         AuditOutcome::Refused => ("refused", Paint::Yellow),
         AuditOutcome::Failed => ("failed ", Paint::Red),
     };
-    let details: String = sealed.details.iter().map(|(fact, value)| format!("  {fact}={value}")).collect();
+    let details: Vec<String> =
+        sealed.details.iter().map(|(fact, value)| format!("  {fact}={value}")).collect();
     let head = format!("{:>6}  {:.0}", sealed.seq, sealed.at);
-    let body = format!("{}  {}  {}{details}", sealed.action, actor(&sealed.actor), sealed.resource);
+    let body =
+        format!("{}  {}  {}{}", sealed.action, actor(&sealed.actor), sealed.resource, details.concat());
     format!("{head}  {}  {}", paint.on(outcome, colour), printable(&body))
 }
 

@@ -105,3 +105,37 @@ fn row(lease: &proto::Lease, now: Timestamp) -> Vec<Cell> {
         when(lease, now).into(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{
+        super::{
+            super::{Command, fake_server::Fake},
+            LeaseCommand,
+        },
+        *,
+    };
+    use crate::clock::ManualClock;
+
+    async fn list(line: &str) -> (Vec<String>, String, String) {
+        let fake = Fake::start().await;
+        let clock = Arc::new(ManualClock::new(Timestamp::from_second(1060).unwrap()));
+        let (command, mut context, out, err) = fake.command(line, clock);
+        let Command::Lease(LeaseCommand::Ls(args)) = command else { panic!("lease ls") };
+        assert_eq!(run(args, &mut context).await.unwrap(), Exit::Ok);
+        (fake.calls.so_far(), out.text(), err.text())
+    }
+
+    #[tokio::test]
+    async fn pages_are_followed_up_to_the_limit() {
+        let (calls, out, err) = list("lease ls -n 3").await;
+        assert_eq!(calls, [r#"list 3 from """#, r#"list 1 from "3""#]);
+        assert_eq!(out.lines().count(), 4, "{out}");
+        assert!(out.contains("expires in 14m"), "{out}");
+        assert!(err.starts_with("there are more"), "{err}");
+        let (_, out, err) = list("lease ls -n 0").await;
+        assert_eq!((out.lines().count(), err.as_str()), (5, ""));
+    }
+}

@@ -214,20 +214,20 @@ fn when(lease: &proto::Lease, now: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    fn moment(seconds: i64) -> Option<prost_types::Timestamp> {
-        Some(prost_types::Timestamp { seconds, nanos: 0 })
+    fn moment(seconds: i64) -> prost_types::Timestamp {
+        prost_types::Timestamp { seconds, nanos: 0 }
     }
 
     #[test]
     fn each_state_says_when() {
         let now = Timestamp::from_second(1000).unwrap();
         let lease = |state: proto::LeaseState| proto::Lease { state: state.into(), ..Default::default() };
-        let active = proto::Lease { expire_time: moment(1840), ..lease(proto::LeaseState::Active) };
+        let active = proto::Lease { expire_time: Some(moment(1840)), ..lease(proto::LeaseState::Active) };
         assert_eq!(when(&active, now), "expires in 14m");
-        let progress = proto::EndProgress { next_attempt_time: moment(1005), ..Default::default() };
+        let progress = proto::EndProgress { next_attempt_time: Some(moment(1005)), ..Default::default() };
         let ending = proto::Lease { end_progress: Some(progress), ..lease(proto::LeaseState::Ending) };
         assert_eq!(when(&ending, now), "next try in 5s");
-        let report = proto::EndReport { end_time: moment(820), ..Default::default() };
+        let report = proto::EndReport { end_time: Some(moment(820)), ..Default::default() };
         let ended = proto::Lease { end_report: Some(report), ..lease(proto::LeaseState::Revoked) };
         assert_eq!(when(&ended, now), "ended 3m ago");
     }

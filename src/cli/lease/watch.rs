@@ -27,11 +27,19 @@ pub struct WatchArgs {
     pub filter: FilterArgs,
 }
 
+/// One line of the JSON stream: a lease, or that all that existed have been sent.
 #[derive(Serialize)]
-#[serde(untagged)]
-enum Event {
-    Lease { lease: view::LeaseView },
-    Synced { synced: bool },
+struct Event {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<view::LeaseView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    synced: Option<bool>,
+}
+
+impl From<&proto::WatchLeasesResponse> for Event {
+    fn from(event: &proto::WatchLeasesResponse) -> Self {
+        Self { lease: event.lease.as_ref().map(view::LeaseView::from), synced: event.synced.then_some(true) }
+    }
 }
 
 pub(super) async fn run(args: WatchArgs, context: &mut Context) -> Result<Exit, CliError> {
@@ -48,21 +56,16 @@ pub(super) async fn run(args: WatchArgs, context: &mut Context) -> Result<Exit, 
 
 fn show(event: &proto::WatchLeasesResponse, context: &mut Context) -> Result<(), CliError> {
     if context.output.is_json() {
-        return match &event.lease {
-            Some(lease) => context.output.json(&Event::Lease { lease: lease.into() }),
-            None => context.output.json(&Event::Synced { synced: event.synced }),
-        };
+        return context.output.json(&Event::from(event));
     }
-    match &event.lease {
-        Some(lease) => {
-            let line = line(lease, context.clock.now(), context.output.colour());
-            context.output.data(&line)
-        }
-        None => {
-            context.output.note("(changes from here on)");
-            Ok(())
-        }
+    if event.synced {
+        context.output.note("(changes from here on)");
     }
+    if let Some(lease) = &event.lease {
+        let line = line(lease, context.clock.now(), context.output.colour());
+        context.output.data(&line)?;
+    }
+    Ok(())
 }
 
 fn line(lease: &proto::Lease, now: Timestamp, colour: bool) -> String {
@@ -109,9 +112,10 @@ mod tests {
 
     #[test]
     fn events_are_told_apart_in_json() {
-        let json = |event: Event| serde_json::to_string(&event).unwrap();
-        assert_eq!(json(Event::Synced { synced: true }), r#"{"synced":true}"#);
-        let lease = (&proto::Lease::default()).into();
-        assert!(json(Event::Lease { lease }).starts_with(r#"{"lease":{"#));
+        let json = |lease, synced| {
+            serde_json::to_string(&Event::from(&proto::WatchLeasesResponse { lease, synced })).unwrap()
+        };
+        assert_eq!(json(None, true), r#"{"synced":true}"#);
+        assert!(json(Some(proto::Lease::default()), false).starts_with(r#"{"lease":{"#));
     }
 }

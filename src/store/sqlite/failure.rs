@@ -26,6 +26,15 @@ impl Failure {
         Self { kind: neighbour.kind, message: neighbour.message.clone(), cause: None }
     }
 
+    /// A transaction that SQLite gave up by itself.
+    pub(super) fn lost() -> Self {
+        Self {
+            kind: StoreErrorKind::Other,
+            message: "the store lost its transaction".to_owned(),
+            cause: None,
+        }
+    }
+
     /// Told to one of them.
     pub(super) fn to_error(&self) -> StoreError {
         let error = StoreError::new(self.kind, self.message.clone());

@@ -1,6 +1,6 @@
 //! The embedded store: one SQLite file, held by one process.
 //!
-//! One thread writes and commits in groups ([`writer`]); a few read-only connections answer questions ([`readers`]).
+//! One thread writes and commits in groups (`writer`); a few read-only connections answer questions (`readers`).
 //! The file is in WAL mode with `synchronous = FULL`: a reply leaves only after the disk has the change. What a row looks
 //! like is known here and nowhere else; what a lease may become is not known here at all.
 
@@ -77,8 +77,10 @@ impl SqliteStore {
     /// [`Corrupt`]: crate::store::StoreErrorKind::Corrupt
     /// [`NotWritable`]: crate::store::StoreErrorKind::NotWritable
     pub fn open(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
-        let hold = file::hold(path)?;
-        let connection = file::open_writer(path)?;
+        // A link to the file must lead to the same lock.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let hold = file::hold(&path)?;
+        let connection = file::open_writer(&path)?;
         let head = audit::read_head(&connection).map_err(read_failed)?;
         let announcements = Announcements {
             leases: broadcast::Sender::new(options.changes.max(1)),
@@ -86,7 +88,7 @@ impl SqliteStore {
         };
         let bounds = (options.queue.max(1), options.batch.max(1));
         let writer = Writer::start(connection, hold, head, announcements.clone(), bounds)?;
-        let readers = Readers::new(path.to_owned(), options.readers.max(1));
+        let readers = Readers::new(path, options.readers.max(1));
         Ok(Self { writer, readers, announcements })
     }
 }
@@ -112,10 +114,12 @@ impl Store for SqliteStore {
     }
 }
 
-/// Writes more than a page and removes it again, which takes room in the file and on the disk as any change does.
+/// Writes about as much as a lease does. The content must differ from what is there, and must stay: SQLite writes neither
+/// what is the same already nor what is free again by the end of the transaction.
 fn probe(ledger: &mut Ledger<'_>) -> rusqlite::Result<()> {
-    ledger.connection.prepare_cached("INSERT INTO probe (room) VALUES (zeroblob(8192))")?.execute([])?;
-    ledger.connection.prepare_cached("DELETE FROM probe")?.execute([])?;
+    let sql = "INSERT INTO probe (id, room) VALUES (1, randomblob(32768))
+               ON CONFLICT DO UPDATE SET room = excluded.room";
+    ledger.connection.prepare_cached(sql)?.execute([])?;
     Ok(())
 }
 

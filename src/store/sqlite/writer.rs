@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{
     audit,
-    failure::{Failure, OperationError, closed, write_failed},
+    failure::{Failure, OperationError, closed},
     file::Hold,
 };
 use crate::{
@@ -77,7 +77,9 @@ where
 
     fn settle(self: Box<Self>, failed: Option<&Failure>) {
         let result = match (self.result, failed) {
-            (Some(result), None) | (Some(result @ Err(_)), Some(_)) => result,
+            (Some(result), None) => result,
+            (Some(Err(error)), Some(_)) if error.store_error().is_some() => Err(error),
+            // A refusal may rest on what did not become durable: it is void as well.
             (_, Some(failure)) => Err(failure.to_error().into()),
             (None, None) => Err(closed().into()),
         };
@@ -243,7 +245,7 @@ fn step(command: &mut dyn Command, ledger: &mut Ledger<'_>) -> Result<(), Failur
     };
     // Some failures (a full disk among them) make SQLite roll back everything by itself.
     if ledger.connection.is_autocommit() {
-        return Err(failure.unwrap_or_else(|| Failure::shared(&write_failed(rusqlite::Error::InvalidQuery))));
+        return Err(failure.unwrap_or_else(Failure::lost));
     }
     ledger.head = head;
     ledger.changed.truncate(announced);

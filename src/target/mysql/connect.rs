@@ -83,7 +83,7 @@ impl Connector {
     }
 
     async fn connect_to(&self, options: &Opts) -> Result<(Conn, Server), TargetError> {
-        let failed = |error| errors::connecting(&place(options), error);
+        let failed = |error| errors::connecting(&place(options), options.ssl_opts().is_none(), error);
         let mut connection = Conn::new(options.clone()).await.map_err(failed)?;
         let facts: Option<(String, String, String)> = connection
             .query_first("SELECT VERSION(), CURRENT_USER(), CAST(@@GLOBAL.read_only AS CHAR)")

@@ -124,20 +124,25 @@ pub(super) const NO_SUCH_THREAD: u16 = 1094;
 /// MariaDB: the account was no member of the role to revoke.
 pub(super) const MARIADB_CANNOT_REVOKE_ROLE: u16 = 1962;
 
+const SHUT_OUT: &str = "does not let the administration account in";
+const DISAGREES: &str = "and this machine cannot agree on TLS, or its certificate is not the one expected";
+
 /// An error of connecting.
-pub(super) fn connecting(place: &str, error: Error) -> TargetError {
+pub(super) fn connecting(place: &str, in_clear_text: bool, error: Error) -> TargetError {
     use TargetErrorKind::{Refused, Unauthenticated, Unavailable, Untrusted};
     let (kind, words) = match &error {
         Error::Server(answer) => match answer.code {
+            // MariaDB does not say whether it is that.
+            codes::ACCESS_DENIED if in_clear_text => {
+                (Unauthenticated, "does not let the administration account in, or insists on TLS")
+            }
             codes::ACCESS_DENIED
             | codes::ACCESS_DENIED_NO_PASSWORD
             | codes::HOST_NOT_PRIVILEGED
             | codes::MYSQL_ACCOUNT_LOCKED
             | codes::MARIADB_ACCOUNT_LOCKED
             | codes::MUST_CHANGE_PASSWORD
-            | codes::MUST_CHANGE_PASSWORD_LOGIN => {
-                (Unauthenticated, "does not let the administration account in")
-            }
+            | codes::MUST_CHANGE_PASSWORD_LOGIN => (Unauthenticated, SHUT_OUT),
             codes::MYSQL_SECURE_TRANSPORT_REQUIRED => (Untrusted, "insists on TLS; set tls.mode"),
             codes::HOST_IS_BLOCKED => {
                 (Unavailable, "has blocked this machine after too many failed connections")
@@ -145,12 +150,8 @@ pub(super) fn connecting(place: &str, error: Error) -> TargetError {
             code if unavailable(code) => (Unavailable, "accepts no connection now"),
             _ => (Refused, "refused what a session begins with"),
         },
-        Error::Io(IoError::Tls(_)) => {
-            (Untrusted, "and this machine cannot agree on TLS, or its certificate is not the one expected")
-        }
-        Error::Io(IoError::Io(io)) if is_tls(io) => {
-            (Untrusted, "and this machine cannot agree on TLS, or its certificate is not the one expected")
-        }
+        Error::Io(IoError::Tls(_)) => (Untrusted, DISAGREES),
+        Error::Io(IoError::Io(io)) if is_tls(io) => (Untrusted, DISAGREES),
         Error::Driver(DriverError::NoClientSslFlagFromServer) => (Untrusted, "does not offer TLS"),
         Error::Driver(DriverError::UnknownAuthPlugin { .. } | DriverError::CleartextPluginDisabled) => {
             (Unauthenticated, "wants the administration account to log in in a way that is not supported")

@@ -194,7 +194,7 @@ async fn role_findings(
     }
     findings.extend(host_finding(link, role).await?);
     if let OwnedObjects::Reassign(owner) = &role.owned_objects {
-        findings.push(owner_finding(link, role, owner).await?);
+        findings.push(owner_finding(link, role, owner, grants).await?);
     }
     Ok(findings)
 }
@@ -229,12 +229,20 @@ async fn host_finding(link: &mut Link<'_>, role: &Role) -> Result<Option<Finding
 }
 
 /// A role that cannot log in: on MariaDB every role, on MySQL a locked account.
-async fn owner_finding(link: &mut Link<'_>, role: &Role, owner: &str) -> Result<Finding, TargetError> {
+async fn owner_finding(
+    link: &mut Link<'_>,
+    role: &Role,
+    owner: &str,
+    grants: &Grants,
+) -> Result<Finding, TargetError> {
     if !exists(link, owner).await? {
         let words = format!("role {}: there is no role {owner} to hand objects to", role.name);
         return Ok(Finding::problem(words).mended_by(format!("CREATE ROLE {};", quote::identifier(owner)?)));
     }
     if link.server().flavour == Flavour::Mysql {
+        if !Privilege::SeeLocks.is_held(grants, Flavour::Mysql) {
+            return Ok(held(&Privilege::SeeLocks, grants, link));
+        }
         let question = format!(
             "SELECT account_locked FROM mysql.user WHERE User = {} AND Host = '%'",
             quote::literal(owner)?
@@ -244,6 +252,14 @@ async fn owner_finding(link: &mut Link<'_>, role: &Role, owner: &str) -> Result<
             let words = format!("role {}: {owner}, to which objects are handed, can log in", role.name);
             let lock = format!("ALTER USER {} ACCOUNT LOCK;", quote::identifier(owner)?);
             return Ok(Finding::problem(words).mended_by(lock));
+        }
+    }
+    if link.server().flavour == Flavour::Mariadb {
+        let question = format!("SHOW GRANTS FOR {}", quote::identifier(owner)?);
+        let granted = Grants::read(&link.ask("a role's privileges", &question).await?);
+        if granted.privileges().iter().any(|granted| !granted.names("USAGE")) {
+            let words = "has privileges of its own, with which what it is handed then runs";
+            return Ok(Finding::warning(format!("role {}: {owner} {words}", role.name)));
         }
     }
     Ok(Finding::fine(format!("objects can be handed to {owner}")))

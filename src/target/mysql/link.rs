@@ -68,8 +68,8 @@ impl<'p> Link<'p> {
         let at = |done| move |error| BatchFailure { done, failure: Failure::from(error) };
         let mut results = self.connection.query_iter(statements.join(";\n")).await.map_err(at(0))?;
         let mut sets = Vec::with_capacity(statements.len());
-        for done in 1..=statements.len() {
-            // Reading one result to its end also learns how the next statement began.
+        for done in 0..statements.len() {
+            // An error of a later statement is kept until that statement's turn.
             sets.push(results.collect::<Row>().await.map_err(at(done))?);
         }
         Ok(sets)
@@ -113,7 +113,7 @@ impl<'p> Link<'p> {
     }
 }
 
-pub(super) fn read<T: FromRow>(what: &str, row: Row) -> Result<T, TargetError> {
+fn read<T: FromRow>(what: &str, row: Row) -> Result<T, TargetError> {
     T::from_row_opt(row).map_err(|_| {
         TargetError::new(TargetErrorKind::Refused, format!("the server's answer about {what} cannot be read"))
     })

@@ -5,6 +5,7 @@
 //! means the same whatever the server's default. Neither flavour can let an account expire by itself: see [`expiry`].
 //! No state of leases and no rule of who may ask enters here.
 
+mod census;
 mod connect;
 mod create;
 mod end;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::{connect::Connector, flavour::Flavour, link::within, pool::Pool};
+use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool};
 use super::{
     Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Surroundings,
     Survey, Target, TargetError, TargetSettings,
@@ -43,6 +44,7 @@ pub struct Mysql {
     surroundings: Surroundings,
     issuing: Pool,
     ending: Pool,
+    census: Census,
 }
 
 impl Mysql {
@@ -55,7 +57,7 @@ impl Mysql {
         let connector = Arc::new(Connector::new(&settings, flavour)?);
         let pool = |size| Pool::new(Arc::clone(&connector), Arc::clone(&surroundings.clock), size);
         let (issuing, ending) = (pool(settings.pool.issuing), pool(settings.pool.ending));
-        Ok(Self { settings, flavour, surroundings, issuing, ending })
+        Ok(Self { settings, flavour, surroundings, issuing, ending, census: Census::default() })
     }
 }
 
@@ -93,9 +95,14 @@ impl Target for Mysql {
     }
 
     async fn disable(&self, account: LeasedAccount<'_>) -> Result<Survey, TargetError> {
+        let limit = self.settings.pool.statement;
         let mut link = self.ending.acquire().await?;
-        let outcome = within(self.settings.pool.statement, end::disable(&mut link, account.account)).await;
-        link.release(outcome)
+        let outcome = within(limit, end::disable(&mut link, account.account)).await;
+        let (present, sessions) = link.release(outcome)?;
+        // A session may still define something before it is ended.
+        let has_objects =
+            sessions > 0 || within(limit, self.census.counts(account.account, &self.ending)).await?;
+        Ok(Survey { present, sessions, has_objects })
     }
 
     async fn end_sessions(&self, account: LeasedAccount<'_>) -> Result<SessionsEnded, TargetError> {

@@ -95,6 +95,13 @@ pub(super) fn question(account: &Account) -> Result<String, TargetError> {
     Ok(parts.join(" UNION ALL "))
 }
 
+/// Asks for the names of all definers there are.
+pub(super) fn every_definer() -> String {
+    let names =
+        |table: &str| format!("SELECT SUBSTRING_INDEX(DEFINER, '@', 1) FROM information_schema.{table}");
+    ["VIEWS", "ROUTINES", "TRIGGERS", "EVENTS"].map(names).join(" UNION ")
+}
+
 async fn defined_by(link: &mut Link<'_>, account: &Account) -> Result<Vec<Object>, TargetError> {
     let rows: Vec<(String, String, String, String)> = link.ask(OBJECTS, &question(account)?).await?;
     rows.into_iter()

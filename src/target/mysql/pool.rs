@@ -45,17 +45,25 @@ impl Pool {
         Self { connector, clock, places: Semaphore::new(size.max(1)), idle: Mutex::default() }
     }
 
-    /// A connection, idle or new.
+    /// A connection, idle or new. The wait for a place and the time for connecting are bounded apart.
     pub(super) async fn acquire(&self) -> Result<Link<'_>, TargetError> {
         let place = self.place().await?;
+        let connected = timeout(self.connector.connect, self.connected()).await;
+        let (connection, server) = connected.unwrap_or_else(|_| {
+            let message = "the server does not answer in time";
+            Err(TargetError::new(TargetErrorKind::Unavailable, message))
+        })?;
+        Ok(Link::new(self, place, connection, server))
+    }
+
+    async fn connected(&self) -> Result<(Conn, Server), TargetError> {
         while let Some(idle) = self.next_idle() {
             let age = self.clock.now().duration_since(idle.since);
-            if let Some((connection, server)) = self.revive(idle, age).await {
-                return Ok(Link::new(self, place, connection, server));
+            if let Some(alive) = self.revive(idle, age).await {
+                return Ok(alive);
             }
         }
-        let (connection, server) = self.connector.connect().await?;
-        Ok(Link::new(self, place, connection, server))
+        self.connector.connect().await
     }
 
     async fn place(&self) -> Result<SemaphorePermit<'_>, TargetError> {
@@ -78,8 +86,12 @@ impl Pool {
             return None;
         }
         if age < SignedDuration::ZERO || age > TRUSTED {
-            let answered = timeout(self.connector.connect / 2, connection.ping()).await;
-            answered.ok()?.ok()?;
+            // One that is silent speaks for the others: none of them is waited for.
+            let Ok(answered) = timeout(self.connector.connect / 4, connection.ping()).await else {
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                return None;
+            };
+            answered.ok()?;
         }
         Some((connection, server))
     }

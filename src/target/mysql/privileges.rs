@@ -14,6 +14,8 @@ pub(super) enum Privilege {
     EndSessions,
     /// See which accounts there are.
     SeeAccounts,
+    /// MySQL: see whether an account can log in, for the role objects are handed to.
+    SeeLocks,
     /// See who is a member of what: for accounts that are kept.
     SeeMemberships,
     /// MariaDB: set the default role of another account.
@@ -48,6 +50,7 @@ impl Privilege {
             Privilege::SeeSessions => "see the sessions of accounts".to_owned(),
             Privilege::EndSessions => "end the sessions of accounts".to_owned(),
             Privilege::SeeAccounts => "verify that accounts are gone".to_owned(),
+            Privilege::SeeLocks => "see that the role objects are handed to cannot log in".to_owned(),
             Privilege::SeeMemberships => "take memberships away from accounts that are kept".to_owned(),
             Privilege::DefaultRoles => "make a group the default role of an account".to_owned(),
             Privilege::Hand(group) => format!("make accounts members of {group}"),
@@ -68,13 +71,12 @@ impl Privilege {
             (Privilege::SeeSessions, _) => "PROCESS ON *.*".to_owned(),
             (Privilege::EndSessions, Flavour::Mysql) => "CONNECTION_ADMIN ON *.*".to_owned(),
             (Privilege::EndSessions, Flavour::Mariadb) => "CONNECTION ADMIN ON *.*".to_owned(),
-            (Privilege::SeeAccounts, Flavour::Mysql) => {
-                "SELECT (User, Host, account_locked) ON mysql.user".to_owned()
-            }
+            (Privilege::SeeAccounts, Flavour::Mysql) => "SELECT (User, Host) ON mysql.user".to_owned(),
+            (Privilege::SeeLocks, Flavour::Mysql) => "SELECT (account_locked) ON mysql.user".to_owned(),
             (Privilege::SeeMemberships, Flavour::Mysql) => {
                 "SELECT (FROM_USER, FROM_HOST, TO_USER, TO_HOST) ON mysql.role_edges".to_owned()
             }
-            (Privilege::SeeAccounts | Privilege::SeeMemberships, Flavour::Mariadb) => {
+            (Privilege::SeeAccounts | Privilege::SeeLocks | Privilege::SeeMemberships, Flavour::Mariadb) => {
                 "SELECT ON mysql.*".to_owned()
             }
             (Privilege::DefaultRoles, _) => "UPDATE ON mysql.*".to_owned(),
@@ -101,13 +103,16 @@ impl Privilege {
             }
             (Privilege::EndSessions, Flavour::Mariadb) => grants.has("CONNECTION ADMIN", None),
             (Privilege::SeeAccounts, Flavour::Mysql) => {
-                grants.has_on_columns("SELECT", "mysql", "user", &["User", "Host", "account_locked"])
+                grants.has_on_columns("SELECT", "mysql", "user", &["User", "Host"])
+            }
+            (Privilege::SeeLocks, Flavour::Mysql) => {
+                grants.has_on_columns("SELECT", "mysql", "user", &["account_locked"])
             }
             (Privilege::SeeMemberships, Flavour::Mysql) => {
                 let columns = ["FROM_USER", "FROM_HOST", "TO_USER", "TO_HOST"];
                 grants.has_on_columns("SELECT", "mysql", "role_edges", &columns)
             }
-            (Privilege::SeeAccounts | Privilege::SeeMemberships, Flavour::Mariadb) => {
+            (Privilege::SeeAccounts | Privilege::SeeLocks | Privilege::SeeMemberships, Flavour::Mariadb) => {
                 grants.has("SELECT", Some("mysql"))
             }
             (Privilege::DefaultRoles, _) => grants.has("UPDATE", Some("mysql")),

@@ -16,10 +16,15 @@ fn unquotable(what: &str) -> TargetError {
 /// `` `name` ``, with backticks inside doubled.
 ///
 /// # Errors
-/// When it is empty or has a NUL byte, which neither flavour accepts in an identifier.
+/// When it is empty, or has what no identifier may have: a NUL, or a character beyond U+FFFF, for which the servers
+/// would silently take a question mark.
 pub(super) fn identifier(name: &str) -> Result<String, TargetError> {
     if name.is_empty() || name.contains('\0') {
         return Err(unquotable("a name"));
+    }
+    if name.chars().any(|character| u32::from(character) > 0xFFFF) {
+        let message = "a name has a character beyond U+FFFF, which MySQL and MariaDB have no names with";
+        return Err(TargetError::new(TargetErrorKind::Refused, message));
     }
     Ok(format!("`{}`", name.replace('`', "``")))
 }
@@ -81,6 +86,7 @@ mod tests {
     fn nul_is_refused() {
         assert!(identifier("a\0").is_err());
         assert!(identifier("").is_err());
+        assert!(identifier("\u{1D11E}").is_err() && literal("\u{1D11E}").is_ok());
         assert!(literal("\0").is_err());
         assert!(account("a", "\0").is_err());
     }

@@ -101,7 +101,7 @@ fn kind_of(code: &SqlState) -> TargetErrorKind {
         &SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
             TargetErrorKind::Unauthenticated
         }
-        &SqlState::QUERY_CANCELED => TargetErrorKind::TimedOut,
+        &SqlState::QUERY_CANCELED => TargetErrorKind::Overran,
         // Somebody else holds a lock, or did the same at the same time: nothing was done, and later it can be.
         &SqlState::LOCK_NOT_AVAILABLE
         | &SqlState::T_R_DEADLOCK_DETECTED
@@ -158,7 +158,7 @@ mod tests {
             ("57P01", TargetErrorKind::Unavailable),
             ("53300", TargetErrorKind::Unavailable),
             ("25006", TargetErrorKind::Unavailable),
-            ("57014", TargetErrorKind::TimedOut),
+            ("57014", TargetErrorKind::Overran),
             ("55P03", TargetErrorKind::Busy),
             ("42601", TargetErrorKind::Refused),
             ("3D000", TargetErrorKind::Refused),

@@ -10,7 +10,10 @@ use mayfly::{
 };
 use mysql_async::prelude::Queryable;
 
-use super::{on_both, rig::Rig};
+use super::{
+    on_both,
+    rig::{Issued, Rig},
+};
 
 on_both!(
     an_account_logs_in_and_may_do_what_its_group_may,
@@ -18,6 +21,8 @@ on_both!(
     only_the_hosts_of_the_role_may_connect,
     several_groups_are_all_active_or_refused,
     an_account_that_exists_is_not_created_again,
+    what_is_created_in_part_is_dropped,
+    a_caller_that_gives_up_blocks_nobody,
     a_fresh_password_replaces_the_old_one,
     templates_run_with_their_values,
     a_failing_template_leaves_no_account,
@@ -89,6 +94,32 @@ async fn an_account_that_exists_is_not_created_again(rig: Rig) {
     let error = rig.target.create(issued.new_account(), &issued.secret).await.unwrap_err();
     assert_eq!(error.kind, TargetErrorKind::Exists, "{error}");
     assert!(rig.login(&issued).await.is_ok(), "the account that was there stays");
+}
+
+async fn what_is_created_in_part_is_dropped(rig: Rig) {
+    let mut role = rig.role();
+    role.hosts.push("10.1.%".parse().unwrap());
+    let issued = rig.plan(&role).await;
+    rig.as_root(format!("CREATE USER '{}'@'10.1.%'", issued.name())).await;
+    let error = rig.target.create(issued.new_account(), &issued.secret).await.unwrap_err();
+    assert_eq!(error.kind, TargetErrorKind::Exists, "{error}");
+    let mut root = rig.fixture.root().await;
+    let question = format!("SELECT Host FROM mysql.user WHERE User = '{}'", issued.name());
+    let left: Vec<String> = root.query(question).await.unwrap();
+    assert_eq!(left, ["10.1.%"], "only what was there before");
+}
+
+async fn a_caller_that_gives_up_blocks_nobody(rig: Rig) {
+    let target = rig.another(|settings| settings.pool.issuing = 1).unwrap();
+    target.ping().await.unwrap();
+    for micros in [0, 50, 200, 500, 1000, 2000] {
+        let issued = rig.plan(&rig.role()).await;
+        let creation = target.create(issued.new_account(), &issued.secret);
+        let _ = tokio::time::timeout(Duration::from_micros(micros), creation).await;
+    }
+    let issued = rig.plan(&rig.role()).await;
+    target.create(issued.new_account(), &issued.secret).await.unwrap();
+    assert!(rig.login(&issued).await.is_ok());
 }
 
 async fn a_fresh_password_replaces_the_old_one(rig: Rig) {
@@ -189,7 +220,7 @@ async fn ed25519_verifiers_are_what_the_plugin_expects() {
         return;
     }
     let target = rig.another(|settings| settings.auth_plugin = AuthPlugin::Ed25519).unwrap();
-    let issued = rig.plan_on(&target, &rig.role()).await;
+    let issued = Issued::planned(rig.engine, &rig.role(), &target).await;
     target.create(issued.new_account(), &issued.secret).await.unwrap();
     let mut session = rig.login(&issued).await.unwrap();
     session.query_drop("SELECT * FROM orders").await.unwrap();

@@ -41,7 +41,7 @@ fn minimal(engine: Engine, account: &str, groups: [&str; 2]) -> Vec<String> {
     let mut statements = match engine {
         Engine::Mysql => vec![
             format!("GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO {account}"),
-            format!("GRANT SELECT (User, Host, account_locked) ON mysql.user TO {account}"),
+            format!("GRANT SELECT (User, Host) ON mysql.user TO {account}"),
         ],
         _ => vec![
             format!("GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO {account}"),
@@ -120,39 +120,12 @@ impl Rig {
 
     /// A role whose accounts may read.
     pub(crate) fn role(&self) -> Role {
-        let hour = Ttl::new(Duration::from_secs(3600)).unwrap();
-        Role {
-            name: "orders-read".parse().unwrap(),
-            target: "t".parse().unwrap(),
-            description: String::new(),
-            member_of: vec![self.fixture.sample.names.read.clone()],
-            ttl: TtlBounds::new(hour, hour).unwrap(),
-            database: None,
-            connection_limit: None,
-            hosts: vec!["127.0.0.1".parse().unwrap()],
-            settings: std::collections::BTreeMap::new(),
-            owned_objects: OwnedObjects::Drop,
-            scram_iterations: 4096,
-            limits: LeaseLimits { per_principal: 10, total: 100 },
-            statements: Statements::default(),
-            allow: Vec::new(),
-        }
+        role(&self.fixture.sample.names.read)
     }
 
     /// An account that is to be, with its secret.
     pub(crate) async fn plan(&self, role: &Role) -> Issued {
-        self.plan_on(&self.target, role).await
-    }
-
-    /// The same, with another target's verifiers.
-    pub(crate) async fn plan_on(&self, target: &Mysql, role: &Role) -> Issued {
-        let principal =
-            PrincipalRef { name: "alice@example.com".parse().unwrap(), kind: PrincipalKind::Human };
-        let lease = LeaseId::new(SystemClock.now(), SystemRandom.bits());
-        let name = AccountName::compose(self.engine, &role.name, &principal.name, lease);
-        let secret = target.prepare(role).await.unwrap();
-        let account = Account { name, hosts: role.hosts.clone() };
-        Issued { account, lease, principal, role: role.clone(), plan: EndPlan::of(role), secret }
+        Issued::planned(self.engine, role, &self.target).await
     }
 
     /// A created account.
@@ -182,6 +155,27 @@ impl Rig {
     }
 }
 
+/// A role whose accounts are members of one group.
+pub(crate) fn role(group: &str) -> Role {
+    let hour = Ttl::new(Duration::from_secs(3600)).unwrap();
+    Role {
+        name: "orders-read".parse().unwrap(),
+        target: "t".parse().unwrap(),
+        description: String::new(),
+        member_of: vec![group.to_owned()],
+        ttl: TtlBounds::new(hour, hour).unwrap(),
+        database: None,
+        connection_limit: None,
+        hosts: vec!["127.0.0.1".parse().unwrap()],
+        settings: std::collections::BTreeMap::new(),
+        owned_objects: OwnedObjects::Drop,
+        scram_iterations: 4096,
+        limits: LeaseLimits { per_principal: 10, total: 100 },
+        statements: Statements::default(),
+        allow: Vec::new(),
+    }
+}
+
 /// An account and all that is known of it.
 pub(crate) struct Issued {
     pub(crate) account: Account,
@@ -193,6 +187,17 @@ pub(crate) struct Issued {
 }
 
 impl Issued {
+    /// An account that is to be, with its secret.
+    pub(crate) async fn planned(engine: Engine, role: &Role, target: &Mysql) -> Self {
+        let principal =
+            PrincipalRef { name: "alice@example.com".parse().unwrap(), kind: PrincipalKind::Human };
+        let lease = LeaseId::new(SystemClock.now(), SystemRandom.bits());
+        let name = AccountName::compose(engine, &role.name, &principal.name, lease);
+        let secret = target.prepare(role).await.unwrap();
+        let account = Account { name, hosts: role.hosts.clone() };
+        Self { account, lease, principal, role: role.clone(), plan: EndPlan::of(role), secret }
+    }
+
     pub(crate) fn name(&self) -> &str {
         self.account.name.as_str()
     }

@@ -75,7 +75,7 @@ pub(crate) async fn check_books(store: &dyn Store) {
             let own = of_role.iter().filter(|lease| lease.principal.name.as_str() == principal).count();
             let (role, principal) = (role.parse().unwrap(), principal.parse().unwrap());
             let counted = store.live_under_role(&role, &principal).await.unwrap();
-            assert_eq!(counted, (own as u32, of_role.len() as u32));
+            assert_eq!((counted.0 as usize, counted.1 as usize), (own, of_role.len()));
         }
         let target = format!("db-{role}").parse().unwrap();
         let earliest = of_role.iter().filter_map(|lease| lease.state.due_at()).min();

@@ -170,13 +170,12 @@ async fn rotation_neither_loses_nor_repeats_a_record() {
     fixture.note(2).await;
     grown(&fixture.path("audit.jsonl.1"), 5).await;
     reopener.reopen();
-    grown(&fixture.path("audit.jsonl"), 0).await;
-    let reopened = async {
+    let new_file = async {
         while !fixture.path("audit.jsonl").exists() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(SOON, reopened).await.unwrap();
+    tokio::time::timeout(SOON, new_file).await.unwrap();
     fixture.note(4).await;
     stop.cancel();
     running.await.unwrap().unwrap();

@@ -5,4 +5,5 @@ mod conformance;
 mod fixtures;
 mod histories;
 mod log;
+mod measures;
 mod sqlite;

@@ -1,19 +1,17 @@
 //! The embedded store: conformance, and its file.
 
 use std::{
+    io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
 };
 
 use mayfly::{
-    clock::{Clock, SystemClock},
+    audit::verify_records,
     domain::EndCause,
     store::{
-        LeaseFilter, LeaseStore, PageRequest, Store, StoreErrorKind,
+        BeginError, LeaseStore, Store, StoreErrorKind,
         sqlite::{SqliteOptions, SqliteStore},
     },
 };
@@ -23,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::{
     conformance::conformance,
-    fixtures::{activated, at, draft, end, lease, live, records, unlimited},
+    fixtures::{at, draft, end, lease, live, records, unlimited},
     histories::{check_books, play, step},
 };
 
@@ -44,11 +42,11 @@ impl Fixture {
     }
 }
 
-fn path_in(directory: &TempDir) -> PathBuf {
+pub(super) fn path_in(directory: &TempDir) -> PathBuf {
     directory.path().join("mayfly.db")
 }
 
-fn open(path: &Path) -> SqliteStore {
+pub(super) fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path, SqliteOptions::default()).unwrap()
 }
 
@@ -117,8 +115,29 @@ async fn a_second_opener_is_refused_until_the_first_has_closed() {
     assert_eq!(error.kind, StoreErrorKind::Held);
     let holder = format!("is in use by process {}", std::process::id());
     assert!(error.to_string().contains(&holder), "{error}");
+    let link = directory.path().join("link.db");
+    std::os::unix::fs::symlink(path_in(&directory), &link).unwrap();
+    assert_eq!(refused(&link).kind, StoreErrorKind::Held);
     store.close().await;
     open(&path_in(&directory)).close().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_crash_at_any_moment() {
+    let (directory, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(&path_in(&directory));
+    for n in 0..20 {
+        let kept = live(&store, lease(n, "ada", "reader"), 600).await;
+        // What a process that is killed now leaves behind: everything but the shared memory and the lock.
+        for file in ["mayfly.db", "mayfly.db-wal"] {
+            std::fs::copy(directory.path().join(file), crashed.path().join(file)).unwrap();
+        }
+        let survivor = open(&path_in(&crashed));
+        assert_eq!(survivor.lease(kept.id).await.unwrap(), Some(kept));
+        assert_eq!(records(&survivor).await, records(&store).await);
+        survivor.close().await;
+    }
+    store.close().await;
 }
 
 #[test]
@@ -189,40 +208,36 @@ async fn a_full_queue_says_busy() {
     store.close().await;
 }
 
-/// Not asserted: prints what this machine does. `cargo test --test behaviour -- --ignored --nocapture pairs_per_second`
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn pairs_per_second() {
-    for callers in [1, 16, 64, 256] {
-        let place = std::env::var("MAYFLY_BENCH_DIR").unwrap_or(env!("CARGO_TARGET_TMPDIR").to_owned());
-        let directory = tempfile::tempdir_in(place).unwrap();
-        let numbers = Arc::new(AtomicU32::new(0));
-        let store = Arc::new(open(&path_in(&directory)));
-        let each = 20_000 / callers;
-        let started = SystemClock.now();
-        let tasks: Vec<_> = (0..callers)
-            .map(|_| {
-                let (store, numbers) = (Arc::clone(&store), Arc::clone(&numbers));
-                tokio::spawn(async move {
-                    for _ in 0..each {
-                        let new = lease(numbers.fetch_add(1, Ordering::Relaxed), "ada", "reader");
-                        let id = new.id;
-                        store.begin(unlimited(new), draft("lease.begun", id)).await.unwrap();
-                        store
-                            .apply(id, activated(600), at(2), Some(draft("lease.issued", id)))
-                            .await
-                            .unwrap();
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
+/// `mount -t tmpfs -o size=4m tmpfs DIR`, then `MAYFLY_SMALL_DISK=DIR cargo test … -- --ignored really_full`.
+#[tokio::test]
+#[ignore = "needs a small file system, which only root can make"]
+async fn a_really_full_disk_refuses_writes_serves_reads_and_is_recovered_from() {
+    let directory = tempfile::tempdir_in(std::env::var("MAYFLY_SMALL_DISK").unwrap()).unwrap();
+    let store = open(&path_in(&directory));
+    let kept = live(&store, lease(0, "ada", "reader"), 600).await;
+    let filler = directory.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    let mut n = 1;
+    let refused = loop {
+        let new = lease(n, "ada", "reader");
+        let id = new.id;
+        match store.begin(unlimited(new), draft("lease.begun", id)).await {
+            Ok(_) => n += 1,
+            Err(BeginError::Store(error)) => break error,
+            Err(other) => panic!("{other:?}"),
         }
-        let took = SystemClock.now().duration_since(started).as_secs_f64();
-        println!("{callers} callers: {:.0} begin+activate pairs/s", f64::from(callers * each) / took);
-        let page = PageRequest { size: 10, before: None };
-        assert_eq!(store.list(&LeaseFilter::default(), page).await.unwrap().items.len(), 10);
-        store.close().await;
-    }
+    };
+    assert_eq!(refused.kind, StoreErrorKind::NotWritable);
+    assert_eq!(store.check_writable().await.unwrap_err().kind, StoreErrorKind::NotWritable);
+    assert_eq!(store.lease(kept.id).await.unwrap(), Some(kept));
+    assert_eq!(store.lease(lease(n, "ada", "reader").id).await.unwrap(), None);
+    drop(file);
+    std::fs::remove_file(filler).unwrap();
+    store.check_writable().await.unwrap();
+    live(&store, lease(n, "ada", "reader"), 600).await;
+    let log = records(&store).await;
+    assert_eq!(verify_records(&log, None).unwrap().records, u64::from(n) + 3);
+    store.close().await;
+    open(&path_in(&directory)).close().await;
 }

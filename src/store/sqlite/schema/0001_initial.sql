@@ -79,5 +79,5 @@ CREATE TABLE audit (
     hash BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT;
 
--- Written and emptied again to find out whether there is room to write.
-CREATE TABLE probe (room BLOB NOT NULL) STRICT;
+-- Written anew to find out whether there is room to write.
+CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), room BLOB NOT NULL) STRICT;

@@ -1,0 +1,80 @@
+//! What every store must do. Each behaviour is a function of a store without content; `conformance!` makes one test of
+//! each for a way to open a store.
+
+mod leases;
+mod limits;
+mod listing;
+mod whole_store;
+
+use std::{sync::Arc, time::Duration};
+
+use mayfly::{
+    domain::Lease,
+    store::{LeaseFilter, PageRequest, Store},
+};
+
+pub(crate) use self::{leases::*, limits::*, listing::*, whole_store::*};
+
+/// How long anything may take that is expected to happen.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Tests every behaviour against what `$open` (an expression for a fixture with a method `store()`) opens.
+macro_rules! conformance {
+    ($open:expr) => {
+        $crate::store::conformance::conformance! { $open;
+            a_lease_reads_back_as_it_was_begun,
+            a_lease_passes_through_its_life_and_the_log_tells_of_it,
+            an_event_that_does_not_apply_changes_nothing,
+            an_event_on_an_unknown_lease_changes_nothing,
+            asking_an_ending_lease_to_end_changes_nothing,
+            a_failed_attempt_may_go_without_a_record,
+            the_same_key_and_terms_bring_back_the_same_lease,
+            the_same_key_with_other_terms_is_refused,
+            a_key_belongs_to_its_principal,
+            one_principal_cannot_exceed_its_limit,
+            all_principals_together_cannot_exceed_the_roles_limit,
+            limits_hold_when_many_ask_at_once,
+            an_ended_lease_frees_its_place,
+            a_listing_is_complete_and_newest_first_whatever_the_page_size,
+            a_listing_passes_exactly_what_its_filter_passes,
+            a_listing_stays_complete_while_leases_change,
+            due_leases_come_most_overdue_first_and_only_of_their_target,
+            live_leases_are_counted_by_target,
+            changes_are_told_after_they_are_durable_and_only_then,
+            a_token_is_found_by_its_digest_and_by_no_other,
+            tokens_are_listed_newest_first_in_parts,
+            a_token_is_revoked_once,
+            the_log_is_one_chain_whoever_writes,
+            the_log_can_be_waited_for,
+            a_refusal_is_recorded_by_itself,
+            a_store_says_that_it_can_be_written,
+            a_closed_store_refuses,
+        }
+    };
+    ($open:expr; $($behaviour:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $behaviour() {
+                let fixture = $open;
+                $crate::store::conformance::$behaviour(fixture.store()).await;
+                fixture.store().close().await;
+            }
+        )*
+    };
+}
+pub(crate) use conformance;
+
+type Subject = Arc<dyn Store>;
+
+async fn whole(store: &Subject, filter: &LeaseFilter, size: u32) -> Vec<Lease> {
+    let (mut items, mut before) = (Vec::new(), None);
+    loop {
+        let page = store.list(filter, PageRequest { size, before }).await.unwrap();
+        assert!(page.items.len() <= size as usize);
+        items.extend(page.items);
+        match page.next {
+            None => return items,
+            next => before = next,
+        }
+    }
+}
