@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use mayfly::{
-    clock::SystemClock,
-    domain::{Engine, Lease, LeaseId, LeaseState, Role, StateName},
+    clock::{Clock, ManualClock, SystemClock},
+    domain::{Engine, Lease, LeaseId, LeaseLimits, LeaseState, Role, StateName},
     issuer::{IssueRequest, RefusalKind},
     sandbox::{Sample, SampleNames},
     store::LeaseStore as _,
@@ -70,7 +70,6 @@ async fn tried(world: &World, id: LeaseId, attempts: u32) -> Lease {
 
 /// Moves the clock to a moment.
 fn pass_to(world: &World, moment: Timestamp) {
-    use mayfly::clock::Clock as _;
     world.clock.advance(moment.duration_since(world.clock.now()));
 }
 
@@ -81,11 +80,14 @@ async fn on_own_server(engine: Engine, leases: usize) {
     let sample =
         Sample::install(&server, SampleNames::default(), &mayfly::random::SystemRandom).await.unwrap();
     let database = Database::on(&server, sample);
-    let target = World::target(database.settings("shop"), Arc::new(SystemClock));
+    // The target goes by the test's clock, too: what it kept from before an outage is as old as the outage is long.
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let target = World::target(database.settings("shop"), Arc::clone(&clock) as Arc<dyn Clock>);
     let mut role = database.reading_role("shop-read", "shop");
-    role.limits = mayfly::domain::LeaseLimits { per_principal: 1000, total: 1000 };
+    role.limits = LeaseLimits { per_principal: 1000, total: 1000 };
     role.scram_iterations = 64;
-    let world = World::with(vec![target], vec![role]).await;
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let world = World::at(directory, clock, vec![target], vec![role]).await;
 
     server.halt().await.unwrap();
     down_at_issue(&world).await;
@@ -124,10 +126,7 @@ async fn down_at_expiry(world: &World, issued: &[LeaseId]) {
     world.pass(300);
     let mut waits = Vec::new();
     for round in 1..=8 {
-        let before = {
-            use mayfly::clock::Clock as _;
-            world.clock.now()
-        };
+        let before = world.clock.now();
         let mut latest = before;
         for id in issued {
             let (_, error, next) = ending(&tried(world, *id, round).await);
