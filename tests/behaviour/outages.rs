@@ -92,8 +92,11 @@ async fn on_own_server(engine: Engine, leases: usize) {
     server.halt().await.unwrap();
     down_at_issue(&world).await;
     server.start_again().await.unwrap();
+    // The same request again, as a caller does that was told to: nothing was delivered under its key.
+    let again = world.issuer.issue(&caller("app", &["readers"]), keyed()).await.unwrap().lease.id;
     let issued = join_all((0..leases).map(|_| world.issue())).await;
-    let issued: Vec<LeaseId> = issued.into_iter().map(|issued| issued.unwrap().lease.id).collect();
+    let mut issued: Vec<LeaseId> = issued.into_iter().map(|issued| issued.unwrap().lease.id).collect();
+    issued.push(again);
 
     server.halt().await.unwrap();
     down_at_expiry(&world, &issued).await;
@@ -111,8 +114,14 @@ async fn on_own_server(engine: Engine, leases: usize) {
     server.stop().await.unwrap();
 }
 
+/// With an idempotency key.
+fn keyed() -> IssueRequest {
+    IssueRequest { idempotency_key: Some("k".into()), ..request("shop-read") }
+}
+
 async fn down_at_issue(world: &World) {
-    let refused = tokio::time::timeout(Duration::from_secs(15), world.issue()).await.unwrap().unwrap_err();
+    let asking = world.issuer.issue(&caller("app", &["readers"]), keyed());
+    let refused = tokio::time::timeout(Duration::from_secs(15), asking).await.unwrap().unwrap_err();
     assert_eq!(refused.kind, RefusalKind::TargetUnavailable);
     assert!(refused.retry_after.is_some());
     let lease = world.leases().await.remove(0);
@@ -362,8 +371,7 @@ async fn without_a_record_nothing_is_issued_renewed_ended_or_even_denied() {
     for database in databases().await {
         let (world, meddler) = meddled(&database).await;
         let app = caller("app", &["readers"]);
-        let keyed = IssueRequest { idempotency_key: Some("k".into()), ..request("shop-read") };
-        let issued = world.issuer.issue(&app, keyed.clone()).await.unwrap();
+        let issued = world.issuer.issue(&app, keyed()).await.unwrap();
         let account = issued.lease.account.name.as_str();
         let calls = meddler.total();
         let sabotage = Sabotage::of(world.directory.path(), "");
@@ -377,7 +385,7 @@ async fn without_a_record_nothing_is_issued_renewed_ended_or_even_denied() {
         let revoked = world.issuer.revoke(&admin, issued.lease.id, String::new()).await.unwrap_err();
         assert_eq!(revoked.kind, unavailable);
         // A reply that was lost is asked for again: what was delivered first stays good.
-        assert_eq!(world.issuer.issue(&app, keyed).await.unwrap_err().kind, unavailable);
+        assert_eq!(world.issuer.issue(&app, keyed()).await.unwrap_err().kind, unavailable);
         assert_eq!(meddler.total(), calls, "no target was touched");
         database.login(account, &issued.password).await.unwrap();
         world.pass(10);
