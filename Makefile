@@ -44,13 +44,13 @@ deps: ## Checks licences, sources and banned crates of every dependency.
 
 bench: ## Measures issuing against the raw database, in one run: target/bench/report.json.
 	@scripts/prerequisites.sh build
-	@scripts/servers.sh postgres mariadb
-	@cargo bench --locked --bench issuing
+	@scripts/servers.sh postgres mariadb mysql
+	@cargo bench --locked --bench issue
 
-bench-quick: ## The same for a minute, to see whether a change did harm.
+bench-quick: ## The same in under two minutes, to see whether a change did harm.
 	@scripts/prerequisites.sh build
-	@scripts/servers.sh postgres mariadb
-	@cargo bench --locked --bench issuing -- --quick
+	@scripts/servers.sh postgres mariadb mysql
+	@cargo bench --locked --bench issue -- --quick
 
 docs: ## Builds the source's documentation; warnings are errors.
 	@scripts/prerequisites.sh build

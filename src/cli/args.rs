@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, lease, roles, run, serve, targets, token, whoami,
+    doctor, exit, health, lease, roles, run, serve, targets, token, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
@@ -90,6 +90,8 @@ pub enum Command {
     Audit(audit::AuditCommand),
     /// Say who the server takes you for
     Whoami(whoami::WhoamiArgs),
+    /// Ask whether the server serves; needs no token
+    Health(health::HealthArgs),
     /// Run the server
     Serve(serve::ServeArgs),
     /// Start throwaway databases and a server, with samples to play with

@@ -14,8 +14,12 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
 };
+use tonic_health::pb::health_client::HealthClient;
 
-use super::{CliError, Exit, duration, token_source};
+use super::{
+    CliError, Exit, duration,
+    token_source::{self, BearerToken},
+};
 use crate::api::proto::{
     audit_service_client::AuditServiceClient, lease_service_client::LeaseServiceClient,
     role_service_client::RoleServiceClient, server_service_client::ServerServiceClient,
@@ -109,6 +113,18 @@ impl Connection {
         if token.is_some() && !args.allow_clear_text {
             address.refuse_clear_text()?;
         }
+        Self::to(args, &address, token)
+    }
+
+    /// Prepares a line for calls that need no token; none is sent.
+    ///
+    /// # Errors
+    /// When the address makes no sense, or a file cannot be read.
+    pub fn open_without_token(args: &ConnectionArgs) -> Result<Self, CliError> {
+        Self::to(args, &Address::parse(&args.address)?, None)
+    }
+
+    fn to(args: &ConnectionArgs, address: &Address, token: Option<BearerToken>) -> Result<Self, CliError> {
         let mut endpoint = Endpoint::from(address.uri.clone())
             .connect_timeout(args.timeout)
             .tcp_nodelay(true)
@@ -144,6 +160,11 @@ impl Connection {
     /// Turns what a call ended with into what is shown.
     pub fn explain(&self, status: &Status) -> CliError {
         CliError::from_status(status, &self.address)
+    }
+
+    /// The server's health.
+    pub fn health(&self) -> HealthClient<Line> {
+        HealthClient::new(self.line.clone())
     }
 
     /// Leases.
@@ -238,7 +259,56 @@ fn read(file: &Path) -> Result<Vec<u8>, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use tonic::transport::ServerTlsConfig;
+
+    use super::{super::fake_server::Fake, *};
+    use crate::{api::proto, clock::SystemClock};
+
+    /// PEM of a certificate for `localhost` and of its key.
+    fn issue(authority: &CertifiedIssuer<'_, KeyPair>) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        (parameters.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
+    }
+
+    async fn renew(fake: &Fake, options: &str) -> Result<(), CliError> {
+        let (_, context, ..) = fake.command(&format!("{options} whoami"), Arc::new(SystemClock));
+        let connection = context.connect()?;
+        let call = connection.call(proto::RenewLeaseRequest::default());
+        connection.leases().renew_lease(call).await.map(|_| ()).map_err(|status| connection.explain(&status))
+    }
+
+    #[tokio::test]
+    async fn tls_trusts_the_authority_named_and_shows_the_certificate_asked_for() {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, pem: &str| {
+            let path = directory.path().join(name);
+            fs::write(&path, pem).unwrap();
+            path.display().to_string()
+        };
+        let (certificate, key) = issue(&authority);
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(certificate, key))
+            .client_ca_root(Certificate::from_pem(authority.pem()));
+        let fake = Fake::start_tls(tls).await;
+        let (certificate, key) = issue(&authority);
+        let trusting = format!("--ca-file {}", file("ca", &authority.pem()));
+        let shown =
+            format!("--client-certificate {} --client-key {}", file("cert", &certificate), file("key", &key));
+        renew(&fake, &format!("{trusting} {shown}")).await.unwrap();
+        let stranger = file("stranger", &issue(&authority).0);
+        for refused in [trusting, format!("--ca-file {stranger} {shown}")] {
+            let error = renew(&fake, &refused).await.unwrap_err();
+            assert_eq!(error.exit(), Exit::Unavailable, "{refused}: {error}");
+            assert!(error.to_string().to_lowercase().contains("certificate"), "{refused}: {error}");
+        }
+    }
 
     #[test]
     fn a_token_travels_in_clear_text_only_to_this_machine() {

@@ -50,6 +50,11 @@ impl CliError {
         Self::new(Exit::Failure, format!("{message}: {}", chain(cause)))
     }
 
+    /// A failure told by an error and its causes.
+    pub fn caused(exit: Exit, cause: &(dyn Error + 'static)) -> Self {
+        Self::new(exit, chain(cause))
+    }
+
     /// A command whose body is not part of this build.
     pub fn not_built(command: &str) -> Self {
         Self::new(Exit::Internal, format!("`mayfly {command}` is not part of this build"))
@@ -72,21 +77,35 @@ impl CliError {
         }
     }
 
+    /// What went wrong on the way. Only what tonic made up itself has a source; a server's answer has none.
+    fn of_line(status: &Status, address: &str) -> Option<Self> {
+        let cause = root(status.source()?);
+        let (what, hint) = match status.code() {
+            Code::Unavailable => (
+                format!("cannot reach Mayfly at {address}"),
+                "is `mayfly serve` running there? --address or MAYFLY_ADDRESS says where to call",
+            ),
+            // With TLS 1.3 a server turns a client's certificate down only after the handshake.
+            Code::Unknown => (
+                format!("the line to Mayfly at {address} broke"),
+                "with mutual TLS: --client-certificate and --client-key say which certificate to show",
+            ),
+            _ => return None,
+        };
+        Some(Self::new(Exit::Unavailable, format!("{what}: {cause}")).hint(hint))
+    }
+
     /// Reads what a call ended with. `address` is where the server was called.
     pub fn from_status(status: &Status, address: &str) -> Self {
-        if let Some(cause) = status.source().filter(|_| status.code() == Code::Unavailable) {
-            return Self::new(
-                Exit::Unavailable,
-                format!("cannot reach Mayfly at {address}: {}", root(cause)),
-            )
-            .hint("is `mayfly serve` running there? --address or MAYFLY_ADDRESS says where to call");
+        if let Some(error) = Self::of_line(status, address) {
+            return error;
         }
         let details = status.get_error_details();
         let reason = details.error_info().map_or_else(|| name(status.code()), |info| info.reason.clone());
-        let message = match (timed_out(status), status.message().trim()) {
-            (true, _) => "no answer in time; whether it was done is unknown".to_owned(),
-            (false, "") => format!("the call ended with {}", name(status.code())),
-            (false, message) => printable(message),
+        let message = match status.message().trim() {
+            _ if gave_up(status) => "no answer in time; whether it was done is unknown".to_owned(),
+            "" => format!("the call ended with {}", name(status.code())),
+            message => printable(message),
         };
         let hints = hints(status, &details);
         CliError::Failed(Box::new(Failure { exit: exit_of(status), reason, message, hints }))
@@ -149,15 +168,15 @@ fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     innermost
 }
 
-/// tonic reports a deadline that passed on this side as a cancellation.
-fn timed_out(status: &Status) -> bool {
-    status.code() == Code::DeadlineExceeded
-        || (status.code() == Code::Cancelled && status.message() == "Timeout expired")
+/// Our own patience ended, not the server's: tonic reports that as a cancellation.
+fn gave_up(status: &Status) -> bool {
+    status.code() == Code::Cancelled && status.message() == "Timeout expired"
 }
 
 fn exit_of(status: &Status) -> Exit {
     match status.code() {
-        _ if timed_out(status) => Exit::Deadline,
+        _ if gave_up(status) => Exit::Deadline,
+        Code::DeadlineExceeded => Exit::Deadline,
         Code::Unauthenticated => Exit::Unauthenticated,
         Code::PermissionDenied => Exit::Denied,
         Code::NotFound => Exit::NotFound,
@@ -183,15 +202,14 @@ fn name(code: Code) -> String {
 
 fn hints(status: &Status, details: &ErrorDetails) -> Vec<String> {
     let mut hints = Vec::new();
-    for violation in details.bad_request().into_iter().flat_map(|request| &request.field_violations) {
-        hints.push(format!("{}: {}", violation.field, violation.description));
-    }
-    for violation in details.precondition_failure().into_iter().flat_map(|failure| &failure.violations) {
-        hints.push(joined(&violation.subject, &violation.description));
-    }
-    for violation in details.quota_failure().into_iter().flat_map(|failure| &failure.violations) {
-        hints.push(joined(&violation.subject, &violation.description));
-    }
+    // What the message says already is no hint.
+    let news = |subject: &str, text: &str| (!status.message().contains(text)).then(|| joined(subject, text));
+    let fields = details.bad_request().into_iter().flat_map(|request| &request.field_violations);
+    hints.extend(fields.filter_map(|violation| news(&violation.field, &violation.description)));
+    let preconditions = details.precondition_failure().into_iter().flat_map(|failure| &failure.violations);
+    hints.extend(preconditions.filter_map(|violation| news(&violation.subject, &violation.description)));
+    let quotas = details.quota_failure().into_iter().flat_map(|failure| &failure.violations);
+    hints.extend(quotas.filter_map(|violation| news(&violation.subject, &violation.description)));
     if let Some(remedy) = details.error_info().and_then(|info| info.metadata.get("remedy")) {
         hints.push(format!("run this on the target: {remedy}"));
     }
@@ -211,9 +229,7 @@ fn hints(status: &Status, details: &ErrorDetails) -> Vec<String> {
         }
         _ => {}
     }
-    let mut hints: Vec<String> = hints.iter().map(|hint| printable(hint)).collect();
-    hints.retain(|hint| hint != status.message());
-    hints
+    hints.iter().map(|hint| printable(hint)).collect()
 }
 
 fn joined(subject: &str, description: &str) -> String {
@@ -264,6 +280,14 @@ mod tests {
             shown(&status).1,
             "error: the TTL is refused\nhint: ttl: is above the role's maximum of 1h\nhint: try again in 3s"
         );
+    }
+
+    #[test]
+    fn what_the_message_says_already_is_not_said_again() {
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation("ttl", "the TTL is refused");
+        let status = Status::with_error_details(Code::InvalidArgument, "the TTL is refused", details);
+        assert_eq!(shown(&status).1, "error: the TTL is refused");
     }
 
     #[test]

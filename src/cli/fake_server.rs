@@ -1,13 +1,13 @@
 //! A server for tests of what the client side does with leases: it keeps count of the calls, and no database.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 use tokio_stream::{Pending, wrappers::TcpListenerStream};
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    transport::{Server, ServerTlsConfig},
+};
 
 use super::{Cli, Context, output::capture};
 use crate::{
@@ -47,7 +47,7 @@ impl Calls {
 /// Where a fake server listens, with what a command needs to call it.
 pub(super) struct Fake {
     pub(super) calls: Calls,
-    address: SocketAddr,
+    address: String,
     token_file: tempfile::NamedTempFile,
 }
 
@@ -156,13 +156,21 @@ impl LeaseService for Leases {
 
 impl Fake {
     pub(super) async fn start() -> Self {
+        Self::start_with(Server::builder(), "http").await
+    }
+
+    /// With TLS.
+    pub(super) async fn start_tls(tls: ServerTlsConfig) -> Self {
+        Self::start_with(Server::builder().tls_config(tls).unwrap(), "https").await
+    }
+
+    async fn start_with(mut server: Server, scheme: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = format!("{scheme}://localhost:{}", listener.local_addr().unwrap().port());
         let calls = Calls::default();
         let service = LeaseServiceServer::new(Leases(calls.clone()));
-        tokio::spawn(
-            Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)),
-        );
+        let serving = server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(serving);
         let token_file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(token_file.path(), "mf_test\n").unwrap();
         Self { calls, address, token_file }
@@ -175,9 +183,8 @@ impl Fake {
         clock: Arc<dyn Clock>,
     ) -> (super::Command, Context, capture::Captured, capture::Captured) {
         use clap::Parser as _;
-        let address = format!("http://{}", self.address);
         let token_file = self.token_file.path().to_str().unwrap();
-        let options = ["--address", &address, "--token-file", token_file];
+        let options = ["--address", &self.address, "--token-file", token_file];
         let words = ["mayfly"].into_iter().chain(options).chain(line.split_whitespace());
         let cli = Cli::try_parse_from(words).unwrap();
         let format = cli.global.output;

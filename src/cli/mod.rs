@@ -20,6 +20,7 @@ mod error;
 mod exit;
 #[cfg(test)]
 mod fake_server;
+pub mod health;
 mod holding;
 pub mod lease;
 mod output;
@@ -122,6 +123,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Token(command) => token::run(command, context).await,
         Command::Audit(command) => audit::run(command, context).await,
         Command::Whoami(args) => whoami::run(args, context).await,
+        Command::Health(args) => health::run(args, context).await,
         Command::Serve(args) => serve::run(args, context).await,
         Command::Dev(args) => dev::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,

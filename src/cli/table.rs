@@ -109,10 +109,13 @@ fn line(row: &[Cell], widths: &[usize], colour: bool) -> String {
     let mut line = String::new();
     let mut owed = 0;
     for (cell, width) in row.iter().zip(widths) {
-        line.push_str(&" ".repeat(owed));
         let text = shorten(&cell.text, *width);
-        owed = GAP.len() + width.saturating_sub(text.chars().count());
-        line.push_str(&cell.paint.on(&text, colour));
+        if !text.is_empty() {
+            line.push_str(&" ".repeat(owed));
+            owed = 0;
+            line.push_str(&cell.paint.on(&text, colour));
+        }
+        owed += GAP.len() + width.saturating_sub(text.chars().count());
     }
     line
 }
@@ -142,6 +145,7 @@ mod tests {
         vec![
             vec!["abc".into(), "orders-read-only".into(), Cell::painted("active", Paint::Green)],
             vec!["abcdefgh".into(), "r".into(), "ending".into()],
+            vec!["".into(), "r".into(), "".into()],
         ]
     }
 
@@ -149,7 +153,7 @@ mod tests {
     fn columns_are_aligned_and_lines_have_no_tail() {
         assert_eq!(
             layout(&COLUMNS, &rows(), None, false),
-            "LEASE     ROLE              STATE\nabc       orders-read-only  active\nabcdefgh  r                 ending"
+            "LEASE     ROLE              STATE\nabc       orders-read-only  active\nabcdefgh  r                 ending\n          r"
         );
     }
 
@@ -157,7 +161,7 @@ mod tests {
     fn a_narrow_terminal_cuts_only_what_may_be_cut() {
         assert_eq!(
             layout(&COLUMNS, &rows(), Some(26), false),
-            "LEASE     ROLE      STATE\nabc       orders-…  active\nabcdefgh  r         ending"
+            "LEASE     ROLE      STATE\nabc       orders-…  active\nabcdefgh  r         ending\n          r"
         );
         let narrowest = layout(&COLUMNS, &rows(), Some(1), false);
         assert!(narrowest.contains("orde…"), "{narrowest}");

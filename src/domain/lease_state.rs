@@ -181,7 +181,7 @@ pub enum LeaseEvent {
         /// When it expires.
         expires_at: Timestamp,
     },
-    /// Its expiry moves, on the target and here.
+    /// Its expiry moves, on the target and here. An expiry earlier than the present one changes nothing.
     Renewed {
         /// The new expiry.
         expires_at: Timestamp,
@@ -199,7 +199,7 @@ pub enum LeaseEvent {
         /// Why.
         cause: EndCause,
         /// When the first attempt may start: now, or, when a creation of unknown outcome may still be running on the
-        /// target, the moment by which the target has given it up.
+        /// target, the moment by which the target has given it up. Of no concern to a lease that is active by then.
         not_before: Timestamp,
     },
     /// An attempt to remove the account did not succeed.
@@ -291,14 +291,20 @@ impl LeaseState {
     pub fn after(self, event: LeaseEvent) -> Result<LeaseState, IllegalTransition> {
         let from = self.name().as_str();
         match (self, event) {
-            (LeaseState::Provisioning { .. }, LeaseEvent::Activated { expires_at })
-            | (LeaseState::Active { .. }, LeaseEvent::Renewed { expires_at }) => {
+            (LeaseState::Provisioning { .. }, LeaseEvent::Activated { expires_at }) => {
                 Ok(LeaseState::Active { expires_at })
             }
-            (
-                LeaseState::Provisioning { .. } | LeaseState::Active { .. },
-                LeaseEvent::EndRequested { at, cause, not_before },
-            ) => Ok(LeaseState::ending(cause, at, not_before)),
+            // A renewal never shortens.
+            (LeaseState::Active { expires_at: current }, LeaseEvent::Renewed { expires_at }) => {
+                Ok(LeaseState::Active { expires_at: expires_at.max(current) })
+            }
+            (LeaseState::Provisioning { .. }, LeaseEvent::EndRequested { at, cause, not_before }) => {
+                Ok(LeaseState::ending(cause, at, not_before))
+            }
+            // Its account exists and nothing is under way: there is nothing to wait for, whatever the asker last saw.
+            (LeaseState::Active { .. }, LeaseEvent::EndRequested { at, cause, .. }) => {
+                Ok(LeaseState::ending(cause, at, at))
+            }
             (LeaseState::Provisioning { deadline }, LeaseEvent::Due { at }) if deadline <= at => {
                 Ok(LeaseState::ending(
                     EndCause::Failed { reason: "provisioning did not complete".into() },
@@ -435,6 +441,23 @@ mod tests {
         let expired = active.after(due(9)).unwrap();
         assert!(matches!(expired, LeaseState::Ending { cause: EndCause::Expired, .. }));
         assert_eq!(expired.clone().after(due(99)).unwrap(), expired);
+    }
+
+    #[test]
+    fn a_renewal_never_shortens() {
+        let active = LeaseState::Active { expires_at: at(30) };
+        let renewed = |second| active.clone().after(LeaseEvent::Renewed { expires_at: at(second) }).unwrap();
+        assert_eq!(renewed(29), active);
+        assert_eq!(renewed(31), LeaseState::Active { expires_at: at(31) });
+    }
+
+    #[test]
+    fn only_what_is_still_being_provisioned_waits_before_it_ends() {
+        let end = LeaseEvent::EndRequested { at: at(7), cause: EndCause::Released, not_before: at(40) };
+        let waiting = LeaseState::Provisioning { deadline: at(40) }.after(end.clone()).unwrap();
+        assert_eq!(waiting.due_at(), Some(at(40)));
+        let active = LeaseState::Active { expires_at: at(90) }.after(end).unwrap();
+        assert_eq!(active.due_at(), Some(at(7)));
     }
 
     #[test]

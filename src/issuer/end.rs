@@ -114,14 +114,17 @@ impl Issuer {
             EndCause::Revoked { reason } => draft.with("cause", "revoked").with("reason", reason.as_str()),
             _ => draft.with("cause", "released"),
         };
-        // A lease still being provisioned: its creation may be under way on the target, so look once that is over.
+        // A lease still being provisioned: its creation may be under way on the target, so look once that is over. Should
+        // it have become active since it was read, the state machine knows that there is nothing to wait for.
         let not_before = match lease.state {
             LeaseState::Provisioning { deadline } => deadline,
             _ => now,
         };
         let event = LeaseEvent::EndRequested { at: now, cause, not_before };
         let lease = self.store.apply(lease.id, event, now, Some(draft)).await?;
-        self.reaper.due(&lease.target, not_before);
+        if let Some(due_at) = lease.state.due_at() {
+            self.reaper.due(&lease.target, due_at);
+        }
         Ok(lease)
     }
 }

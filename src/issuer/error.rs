@@ -21,7 +21,7 @@ pub enum RefusalKind {
     LimitReached,
     /// The idempotency key was used for other terms.
     KeyReused,
-    /// The first call with this idempotency key is still under way.
+    /// The first call with this idempotency key, or another renewal of this lease, is still under way.
     InProgress,
     /// The lease has ended or is ending.
     Ended,

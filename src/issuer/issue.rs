@@ -22,7 +22,7 @@ use crate::{
     identity::Caller,
     policy,
     store::{BeginError, Begun, NewLease},
-    target::{LeasedAccount, NewAccount, Secret, Target, TargetError, TlsMode},
+    target::{LeasedAccount, NewAccount, Secret, Target, TargetError, TargetErrorKind, TlsMode},
 };
 
 /// Characters a purpose may have.
@@ -30,6 +30,13 @@ const PURPOSE_LIMIT: usize = 1_000;
 
 /// Bytes an idempotency key may have.
 const KEY_LIMIT: usize = 128;
+
+/// How long a request may wait, for the store and for its verifier, before its creation starts; one that waited longer is
+/// refused. So a creation that has started is over by its lease's provisioning deadline.
+const PREPARATION: SignedDuration = SignedDuration::from_secs(10);
+
+/// How often the account of a lease that ended before its creation came through is tried to be taken back.
+const TAKE_BACKS: u32 = 3;
 
 /// What a caller asks for.
 #[derive(Debug, Clone)]
@@ -85,6 +92,7 @@ impl Issuer {
         if self.tasks.is_closed() {
             return Err(Refusal::shutting_down());
         }
+        let target = attempt.lease.target.clone();
         let (reply, replied) = oneshot::channel();
         let issuer = Arc::clone(self);
         self.tasks.spawn(async move {
@@ -95,7 +103,11 @@ impl Issuer {
                 issuer.undo(&undelivered.lease, cause, issuer.clock.now()).await;
             }
         });
-        replied.await.unwrap_or_else(|_| Err(Refusal::internal("the issuing task ended without an outcome")))
+        replied.await.unwrap_or_else(|_| {
+            // Whatever it left behind, the reaper reads from the store.
+            self.reaper.due(&target, self.clock.now());
+            Err(Refusal::internal("the issuing task ended without an outcome"))
+        })
     }
 
     /// Checks the request and works out the lease it would become. Touches nothing.
@@ -134,9 +146,7 @@ impl Issuer {
             idempotency_key: request.idempotency_key.clone(),
             created_at: now,
             updated_at: now,
-            state: LeaseState::Provisioning {
-                deadline: now.saturating_add(longest).unwrap_or(Timestamp::MAX),
-            },
+            state: LeaseState::Provisioning { deadline: after_waits(now, PREPARATION, longest) },
         };
         Ok(Attempt { role, target, caller: caller.clone(), lease })
     }
@@ -156,6 +166,13 @@ impl Issuer {
             Ok(secret) => secret,
             Err(error) => return Err(self.creation_failed(attempt, &lease, error).await),
         };
+        if self.clock.now() > after_waits(lease.created_at, PREPARATION, SignedDuration::ZERO) {
+            let error = TargetError::new(
+                TargetErrorKind::Busy,
+                "the request waited too long for its turn to be created",
+            );
+            return Err(self.creation_failed(attempt, &lease, error).await);
+        }
         let expires_at = after(lease.created_at, lease.terms.ttl)?;
         let new = NewAccount {
             account: &lease.account,
@@ -168,19 +185,60 @@ impl Issuer {
             return Err(self.creation_failed(attempt, &lease, error).await);
         }
         self.health.well(&lease.target);
+        let lease = self.activate(attempt, &lease, expires_at).await?;
+        Ok(attempt.issued(lease, secret))
+    }
+
+    /// Records that the account exists, unless it came to exist too late. The account of a lease that does not become active
+    /// is ended now if the store lets us, else by recovery at the provisioning deadline.
+    async fn activate(
+        &self,
+        attempt: &Attempt,
+        lease: &Lease,
+        expires_at: Timestamp,
+    ) -> Result<Lease, Refusal> {
         let now = self.clock.now();
-        let draft = attempt.draft(now, "lease.issued").with("expires_at", expires_at.to_string());
-        match self.store.apply(lease.id, LeaseEvent::Activated { expires_at }, now, Some(draft)).await {
-            Ok(lease) => {
-                self.reaper.due(&lease.target, expires_at);
-                Ok(attempt.issued(lease, secret))
+        let too_late = match lease.state {
+            LeaseState::Provisioning { deadline } => deadline.min(expires_at) <= now,
+            _ => true,
+        };
+        let (reason, refusal) = if too_late {
+            ("the account came to exist too late to be delivered", created_too_late())
+        } else {
+            let draft = attempt.draft(now, "lease.issued").with("expires_at", expires_at.to_string());
+            match self.store.apply(lease.id, LeaseEvent::Activated { expires_at }, now, Some(draft)).await {
+                Ok(lease) => {
+                    self.reaper.due(&lease.target, expires_at);
+                    return Ok(lease);
+                }
+                Err(error) => ("the lease could not be recorded as active", error.into()),
             }
-            Err(error) => {
-                // The account exists and its credential is not delivered: end it now if the store lets us, else recovery
-                // does at the provisioning deadline.
-                let cause = EndCause::Failed { reason: "the lease could not be recorded as active".into() };
-                self.undo(&lease, cause, now).await;
-                Err(error.into())
+        };
+        self.undo(lease, EndCause::Failed { reason: reason.into() }, now).await;
+        self.take_back_if_ended(attempt, lease).await;
+        Err(refusal)
+    }
+
+    /// A lease that was ended while its creation was still under way (the clock was set, or somebody revoked it and the
+    /// target took its time) may have been verified gone before the account came to exist. Nobody has its password, so it has
+    /// no session and no object: it is dropped right here.
+    async fn take_back_if_ended(&self, attempt: &Attempt, lease: &Lease) {
+        match self.store.lease(lease.id).await {
+            Ok(Some(Lease {
+                state: LeaseState::Provisioning { .. } | LeaseState::Active { .. }, ..
+            })) => return,
+            // In doubt, dropping once more does no harm.
+            _ => {}
+        }
+        for _ in 0..TAKE_BACKS {
+            match attempt.target.remove(LeasedAccount::of(lease)).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => tracing::error!(
+                    lease = %lease.id, account = lease.account.name.as_str(), target_name = %lease.target,
+                    error = &error as &dyn std::error::Error,
+                    "an account that came to exist after the end of its lease could not be dropped yet"
+                ),
             }
         }
     }
@@ -188,22 +246,25 @@ impl Issuer {
     /// A repeated request: the same lease, with a fresh password, for the first reply may have been lost.
     async fn repeat(&self, attempt: &Attempt, lease: Lease, secret: Secret) -> Result<Issued, Refusal> {
         match lease.state {
-            LeaseState::Active { .. } => {}
+            // A role that was moved to another target since does not take the lease with it.
+            LeaseState::Active { expires_at }
+                if expires_at > self.clock.now() && lease.target == attempt.lease.target => {}
             LeaseState::Provisioning { .. } => {
                 let message = "the first request with this idempotency key is still under way";
                 let refusal = Refusal::new(RefusalKind::InProgress, message);
                 return Err(refusal.retry_after(std::time::Duration::from_secs(1)));
             }
-            LeaseState::Ending { .. } | LeaseState::Ended { .. } => {
+            LeaseState::Active { .. } | LeaseState::Ending { .. } | LeaseState::Ended { .. } => {
                 let message =
                     "the lease issued under this idempotency key has ended; use a new key for a new lease";
                 return Err(Refusal::new(RefusalKind::Ended, message));
             }
         }
-        let account = LeasedAccount::of(&lease);
-        attempt.target.replace_secret(account, &secret).await?;
+        // First the record, then the change: a fresh password that is not on record is not to exist.
         let draft = attempt.draft_for(&lease, self.clock.now(), "lease.reissued");
         self.store.record(draft).await?;
+        let account = LeasedAccount::of(&lease);
+        attempt.target.replace_secret(account, &secret).await?;
         Ok(attempt.issued(lease, secret))
     }
 
@@ -226,13 +287,13 @@ impl Issuer {
         if error.kind.concerns_whole_target() {
             self.health.ill(&lease.target, error.to_string(), None);
         }
-        let now = self.clock.now();
+        let never_sent = error.concerns_nothing_sent();
         let not_before = match lease.state {
-            LeaseState::Provisioning { deadline } if error.outcome_unknown => deadline,
-            _ => now,
+            // Where nothing was sent the reaper has nothing to do: the lease is closed right below.
+            LeaseState::Provisioning { deadline } if error.outcome_unknown || never_sent => deadline,
+            _ => self.clock.now(),
         };
         let cause = EndCause::Failed { reason: error.to_string() };
-        let never_sent = error.concerns_nothing_sent();
         let refusal = Refusal::from(error);
         self.undo(lease, cause, not_before).await;
         if never_sent {
@@ -301,6 +362,16 @@ impl Attempt {
             tls_mode: self.target.settings().tls.mode,
         }
     }
+}
+
+fn created_too_late() -> Refusal {
+    let message = "the target took so long to create the account that it was ended again";
+    Refusal::new(RefusalKind::TargetUnavailable, message).retry_after(std::time::Duration::from_secs(5))
+}
+
+/// The moment by which two waits in a row are over.
+fn after_waits(start: Timestamp, first: SignedDuration, second: SignedDuration) -> Timestamp {
+    start.saturating_add(first).and_then(|start| start.saturating_add(second)).unwrap_or(Timestamp::MAX)
 }
 
 fn check_text(request: &IssueRequest) -> Result<(), Refusal> {

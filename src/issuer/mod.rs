@@ -41,6 +41,7 @@ pub struct Issuer {
     catalogue: Arc<CatalogueHandle>,
     health: Arc<HealthBoard>,
     reaper: Arc<dyn DueNotice>,
+    renewing: renew::UnderWay,
     tasks: TaskTracker,
 }
 
@@ -64,7 +65,16 @@ impl Issuer {
     /// An issuer made of its parts.
     pub fn new(parts: IssuerParts) -> Self {
         let IssuerParts { clock, random, store, catalogue, health, reaper } = parts;
-        Self { clock, random, store, catalogue, health, reaper, tasks: TaskTracker::new() }
+        Self {
+            clock,
+            random,
+            store,
+            catalogue,
+            health,
+            reaper,
+            renewing: renew::UnderWay::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// Stops accepting new leases and returns when those under way are issued or undone.

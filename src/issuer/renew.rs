@@ -1,6 +1,13 @@
 //! Renewing: a later expiry, within what the role allowed when the lease was issued.
 //!
-//! The target moves first: should Mayfly die in between, the store's earlier expiry stands and the lease ends by it.
+//! The target moves first: should Mayfly die in between, the store's earlier expiry stands and the lease ends by it. A lease
+//! is renewed by one caller at a time: two at once could leave the earlier expiry on the target and the later one here.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::{Issuer, Refusal, RefusalKind, issue::after};
 use crate::{
@@ -11,13 +18,39 @@ use crate::{
     target::LeasedAccount,
 };
 
+/// Leases being renewed right now.
+#[derive(Default)]
+pub(super) struct UnderWay(Mutex<BTreeSet<LeaseId>>);
+
+/// A lease's turn; it ends when dropped.
+struct Turn<'a>(&'a UnderWay, LeaseId);
+
+impl UnderWay {
+    fn begin(&self, id: LeaseId) -> Result<Turn<'_>, Refusal> {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return Ok(Turn(self, id));
+        }
+        let refusal =
+            Refusal::new(RefusalKind::InProgress, "another renewal of this lease is still under way");
+        Err(refusal.retry_after(Duration::from_secs(1)))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}
+
 impl Issuer {
     /// Moves a lease's expiry to `ttl` from now; `None`: the TTL it was issued with. A renewal never shortens: when the lease
     /// lasts that long already, it stays as it is.
     ///
     /// # Errors
-    /// [`Refusal`]: no such lease (or not the caller's), ended, beyond what may be renewed, target or store unavailable.
+    /// [`Refusal`]: no such lease (or not the caller's), ended, beyond what may be renewed, being renewed by somebody else,
+    /// target or store unavailable.
     pub async fn renew(&self, caller: &Caller, id: LeaseId, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
+        let _turn = self.renewing.begin(id)?;
         let lease = self.visible_lease(caller, id).await?;
         let action = policy::Action::Renew { owner: &lease.principal.name };
         self.authorise(caller, action, "lease.renewed", lease.resource_name()).await?;

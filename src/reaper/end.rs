@@ -20,27 +20,51 @@ pub(super) struct Unfinished {
     pub(super) progress: EndReport,
     /// Why it stopped.
     pub(super) error: TargetError,
+    /// It did not even get as far as disabling the account.
+    pub(super) at_the_door: bool,
+}
+
+impl Unfinished {
+    /// Whether the target cannot be used at all, rather than this one account not be ended. A step that takes too long, or
+    /// waits in vain for a lock, may be this account's trouble alone: somebody may hold on to what it owns. A target that
+    /// does not even answer in time when an account is disabled is in trouble itself.
+    pub(super) fn is_the_targets(&self) -> bool {
+        match self.error.kind {
+            TargetErrorKind::TimedOut => self.at_the_door,
+            kind => kind.concerns_whole_target(),
+        }
+    }
 }
 
 /// Ends the account of a lease: returns what was done once the account is verified gone, or kept by rule.
 pub(super) async fn end_account(target: &dyn Target, lease: &Lease) -> Result<EndReport, Unfinished> {
     let mut report = EndReport::default();
-    match steps(target, lease, &mut report).await {
+    let survey = match target.disable(LeasedAccount::of(lease)).await {
+        Ok(survey) => survey,
+        Err(error) => return Err(Unfinished { progress: report, error, at_the_door: true }),
+    };
+    report.was_absent = !survey.present;
+    match steps(target, lease, survey, &mut report).await {
         Ok(()) => Ok(report),
-        Err(error) => Err(Unfinished { progress: report, error }),
+        Err(error) => Err(Unfinished { progress: report, error, at_the_door: false }),
     }
 }
 
-async fn steps(target: &dyn Target, lease: &Lease, report: &mut EndReport) -> Result<(), TargetError> {
+async fn steps(
+    target: &dyn Target,
+    lease: &Lease,
+    survey: Survey,
+    report: &mut EndReport,
+) -> Result<(), TargetError> {
     let account = LeasedAccount::of(lease);
-    let survey = target.disable(account).await?;
-    report.was_absent = !survey.present;
     if survey.sessions > 0 {
         end_sessions(target, account, report).await?;
     }
     if needs_settling(survey, lease) {
         report.objects = target.settle_objects(account).await?;
         if lease.end_plan.owned_objects == OwnedObjects::Keep && report.objects.kept > 0 {
+            // No drop will insist that no session slipped in before the login was disabled, so look once more.
+            end_sessions(target, account, report).await?;
             report.account_kept = true;
             return Ok(());
         }

@@ -19,7 +19,7 @@ use crate::{
     audit::{Actor, Draft},
     domain::{EndCause, EndReport, Lease, LeaseEvent, LeaseState, Outcome, TargetName},
     store::{ApplyError, StoreError},
-    target::{Target, TargetError},
+    target::{Target, TargetError, TargetErrorKind},
 };
 
 /// Leases read and worked on at once: small enough that a wake-up for something else is soon heard, and below what exhausts a
@@ -190,7 +190,9 @@ impl Lane {
                 self.apply(lease, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await?;
                 Ok(())
             }
-            Err(Unfinished { progress, error }) => {
+            Err(unfinished) => {
+                let down = unfinished.is_the_targets();
+                let Unfinished { progress, error, .. } = unfinished;
                 tracing::warn!(
                     lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error,
                     "a lease could not be ended yet"
@@ -200,8 +202,11 @@ impl Lane {
                     LeaseState::Ending { attempts, .. } => attempts,
                     _ => 0,
                 };
-                let down = error.kind.concerns_whole_target();
-                let bound = if down { TARGET_BOUND } else { LEASE_BOUND };
+                let passing = matches!(
+                    error.kind,
+                    TargetErrorKind::Busy | TargetErrorKind::TimedOut | TargetErrorKind::Overran
+                );
+                let bound = if down || passing { TARGET_BOUND } else { LEASE_BOUND };
                 let next = next_attempt(now, attempts, bound, &*self.parts.reaper.random);
                 self.fail(lease, message.clone(), next, progress, now).await?;
                 if down { Err(Halt::Target(TargetDown { message })) } else { Ok(()) }

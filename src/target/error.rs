@@ -70,6 +70,8 @@ pub struct TargetError {
     /// The statement was sent and no answer came: it may have taken effect, or may still do so until the target's bound on
     /// a statement's time has passed.
     pub outcome_unknown: bool,
+    /// It came after a statement was sent, so that something may have changed on the target, whatever the kind.
+    pub sent: bool,
     /// The driver's error.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
@@ -78,7 +80,14 @@ pub struct TargetError {
 impl TargetError {
     /// An error of a kind with a message.
     pub fn new(kind: TargetErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), remedy: None, outcome_unknown: false, source: None }
+        Self {
+            kind,
+            message: message.into(),
+            remedy: None,
+            outcome_unknown: false,
+            sent: false,
+            source: None,
+        }
     }
 
     /// Adds the driver's error.
@@ -99,6 +108,7 @@ impl TargetError {
     #[must_use]
     pub fn after_sending(mut self) -> Self {
         self.outcome_unknown = self.outcome_is_unknown();
+        self.sent = true;
         self
     }
 
@@ -109,7 +119,8 @@ impl TargetError {
 
     /// Whether no statement was sent at all, so that nothing can have changed on the target.
     pub fn concerns_nothing_sent(&self) -> bool {
-        !self.outcome_unknown
+        !self.sent
+            && !self.outcome_unknown
             && matches!(
                 self.kind,
                 TargetErrorKind::Unavailable

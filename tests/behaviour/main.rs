@@ -7,10 +7,13 @@
     reason = "clippy's exception for tests does not reach the helpers of an integration test"
 )]
 
+mod api;
 mod deploy;
 mod lifecycle;
 mod mysql;
+mod outages;
 mod postgres;
+mod recovery;
 mod sandbox;
 mod store;
 mod support;

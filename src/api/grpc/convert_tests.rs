@@ -16,6 +16,7 @@ fn second(n: i64) -> Timestamp {
     Timestamp::from_second(n).unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "messages have optional fields to compare with")]
 fn at(n: i64) -> Option<prost_types::Timestamp> {
     Some(prost_types::Timestamp { seconds: n, nanos: 0 })
 }

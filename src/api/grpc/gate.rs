@@ -39,6 +39,9 @@ use crate::{
 /// Rejections that are audited per address; a flood of further ones is refused without a record of each.
 const REJECTIONS: (u32, u32) = (1, 20);
 
+/// Calls at once of callers without a token. They have places of their own, so that nobody unknown takes those of callers.
+const OPEN_CALLS: usize = 64;
+
 /// When trying again makes sense after too many calls at once.
 const OVERLOADED: Duration = Duration::from_millis(500);
 
@@ -47,7 +50,7 @@ const OVERLOADED: Duration = Duration::from_millis(500);
 enum Access {
     /// Probes: neither counted nor authenticated, so that an overloaded server still says how it is.
     Probe,
-    /// Anybody, but counted.
+    /// Anybody, but only so many at once.
     Open,
     /// Only callers with a token.
     Authenticated,
@@ -71,6 +74,7 @@ impl Access {
 pub(super) struct Gatekeeper {
     authenticator: Arc<Authenticator>,
     calls: Semaphore,
+    open_calls: Semaphore,
     rate: Option<RateLimiter<PrincipalName>>,
     rejections: Option<RateLimiter<IpAddr>>,
 }
@@ -85,6 +89,7 @@ impl Gatekeeper {
         Self {
             authenticator,
             calls: Semaphore::new(settings.max_concurrent_calls.min(Semaphore::MAX_PERMITS)),
+            open_calls: Semaphore::new(OPEN_CALLS),
             rate: settings.rate_per_principal.map(|rate| RateLimiter::new(Arc::clone(clock), rate)),
             rejections: Rate::new(per_second, burst).map(|rate| RateLimiter::new(Arc::clone(clock), rate)),
         }
@@ -95,11 +100,13 @@ impl Gatekeeper {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
         let access = Access::to(request.uri().path());
-        if access == Access::Probe {
-            return Ok(infallible(inner.call(request).await));
-        }
+        let places = match access {
+            Access::Probe => return Ok(infallible(inner.call(request).await)),
+            Access::Open => &self.open_calls,
+            Access::Authenticated => &self.calls,
+        };
         // Held until the reply begins: a unary call is over by then, and streams have a limit of their own.
-        let Ok(_permit) = self.calls.try_acquire() else {
+        let Ok(_permit) = places.try_acquire() else {
             let message = "Mayfly has as many calls under way as it may";
             return Err(status::exhausted("OVERLOADED", "server", message, OVERLOADED));
         };

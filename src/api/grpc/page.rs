@@ -159,7 +159,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> Option<String> {
-        Some(text.to_owned())
+        (!text.is_empty()).then(|| text.to_owned())
     }
 
     #[test]

@@ -46,6 +46,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes a request's headers may have: a token is 59, and nothing else of ours is there.
 const HEADER_BYTES: u32 = 16 * 1024;
 
+/// Bytes a reply may have: what gRPC clients accept unless told otherwise.
+const REPLY_BYTES: usize = 4 * 1024 * 1024;
+
 /// Names under which health is told: the whole server, and each service.
 const HEALTH: [&str; 7] = [
     "",
@@ -174,14 +177,14 @@ impl Bound {
             streams: Arc::new(Streams::default()),
             shutdown,
             // An eighth is left for the rest of the reply.
-            reply_budget: limit - limit / 8,
+            reply_budget: REPLY_BYTES - REPLY_BYTES / 8,
         });
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .build_v1()?;
         macro_rules! bounded {
             ($server:ident, $service:expr) => {
-                $server::new($service).max_decoding_message_size(limit).max_encoding_message_size(limit)
+                $server::new($service).max_decoding_message_size(limit).max_encoding_message_size(REPLY_BYTES)
             };
         }
         let keeper = Gatekeeper::new(&self.settings, Arc::clone(&self.authenticator), &self.clock);

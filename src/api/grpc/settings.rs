@@ -11,7 +11,7 @@ pub struct GrpcSettings {
     pub listen: SocketAddr,
     /// Serve without TLS even where others than this machine can connect.
     pub allow_clear_text_beyond_loopback: bool,
-    /// Bytes a request or a reply may have.
+    /// Bytes a request may have. Replies have up to 4 MiB, the most a client takes unless told otherwise.
     pub max_message_bytes: usize,
     /// Calls worked on at once; further ones are refused, not queued.
     pub max_concurrent_calls: usize,

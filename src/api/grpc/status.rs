@@ -217,6 +217,7 @@ mod tests {
             message: "the administration account may not grant readers".to_owned(),
             remedy: Some("GRANT readers TO mayfly WITH ADMIN OPTION".to_owned()),
             outcome_unknown: false,
+            sent: false,
             source: Some("SECRET CAUSE".into()),
         };
         error.into()

@@ -1,6 +1,6 @@
 //! Commands and tags the documents name.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{between, path, read};
 
@@ -70,4 +70,29 @@ fn the_unit_starts_what_the_guide_installs() {
     }
     assert_eq!(between(&unit, "StateDirectory=", "\n"), "mayfly");
     assert_eq!(between(&unit, "ExecReload=", "\n"), "/bin/kill -HUP $MAINPID");
+}
+
+fn rust_sources(directory: &Path) -> String {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|entry| match entry.extension() {
+            _ if entry.is_dir() => rust_sources(&entry),
+            Some(extension) if extension == "rs" => fs::read_to_string(entry).unwrap(),
+            _ => String::new(),
+        })
+        .collect()
+}
+
+#[test]
+fn every_test_the_threat_table_names_exists() {
+    let sources = rust_sources(&path("src")) + &rust_sources(&path("tests"));
+    let security = read("docs/security.md");
+    let (_, table) = security.split_once("## Threats").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let shown_by = table.lines().filter_map(|line| line.trim_end_matches(" |").rsplit(" | ").next());
+    let names =
+        shown_by.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| name.contains('_'));
+    for name in names {
+        assert!(sources.contains(&format!("fn {name}")), "docs/security.md: there is no test {name}");
+    }
 }

@@ -100,7 +100,6 @@ fn it_runs_as_nobody_special_and_keeps_its_state_where_that_user_may_write() {
 }
 
 #[test]
-#[ignore = "until the command line has its commands; take this line away then"]
 fn the_commands_it_runs_exist() {
     let health = exec_form(&last("HEALTHCHECK"));
     assert_eq!(health.first().map(String::as_str), Some("/usr/local/bin/mayfly"));

@@ -1,4 +1,5 @@
 //! What stands around the program agrees with it: image, compose file, unit, scripts and the commands the documents name.
+#![expect(clippy::indexing_slicing, reason = "clippy's exception for tests does not reach their helpers")]
 
 mod compose;
 mod documents;

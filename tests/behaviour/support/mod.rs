@@ -7,9 +7,13 @@
 //! All three engines run by default. `MAYFLY_TEST_ENGINES=postgres,mariadb` limits them (tests of the others return at
 //! once, and say so); `MAYFLY_POSTGRES_BIN`, `MAYFLY_MARIADBD` and `MAYFLY_MYSQLD` choose the programs.
 
+pub(crate) mod meddler;
 mod mysql;
 mod postgres;
+pub(crate) mod proxy;
+pub(crate) mod sabotage;
 mod servers;
+pub(crate) mod slate;
 mod tls;
 mod waiting;
 pub(crate) mod world;

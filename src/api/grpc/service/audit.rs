@@ -104,7 +104,8 @@ impl Tail {
             if records.is_empty() {
                 self.feed.until(shared.issuer.audit_appended(self.told)).await?;
             }
-            for record in render(&records)? {
+            let wanted = |record: &AuditRecord| self.stop_after.is_none_or(|last| record.seq <= last);
+            for record in render(&records)?.into_iter().filter(wanted) {
                 self.told = record.seq;
                 self.feed.tell(TailAuditRecordsResponse { record: Some(record) }).await?;
             }

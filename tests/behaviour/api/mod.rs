@@ -1,0 +1,10 @@
+//! The gRPC face, called by real clients over real connections.
+
+mod callers;
+mod fields;
+mod leases;
+mod limits;
+mod rig;
+mod serving;
+mod tls;
+mod watching;

@@ -1,0 +1,145 @@
+//! A wire between Mayfly and a server that a test can disturb.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
+
+/// What happens to one statement, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trap {
+    /// It reaches the server; from then on nothing that the server says comes back, on any connection.
+    Swallow,
+    /// It reaches the server; its connection is cut as soon as the server answers.
+    Cut,
+}
+
+struct State {
+    paused: watch::Sender<bool>,
+    swallowing: watch::Sender<bool>,
+    trap: Mutex<Option<(Trap, &'static str)>>,
+}
+
+/// The wire. It ends when dropped.
+pub(crate) struct Proxy {
+    port: u16,
+    state: Arc<State>,
+    stop: CancellationToken,
+}
+
+impl Proxy {
+    /// To a server on this machine.
+    pub(crate) async fn to(server: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State {
+            paused: watch::Sender::new(false),
+            swallowing: watch::Sender::new(false),
+            trap: Mutex::default(),
+        });
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, server, Arc::clone(&state))));
+        Self { port, state, stop }
+    }
+
+    /// Where to connect to.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Nothing passes in either direction until [`Proxy::resume`]; connections are accepted.
+    pub(crate) fn pause(&self) {
+        self.state.paused.send_replace(true);
+    }
+
+    /// Everything passes again, what was held first.
+    pub(crate) fn resume(&self) {
+        self.state.swallowing.send_replace(false);
+        self.state.paused.send_replace(false);
+    }
+
+    /// Sets a trap for the first message to the server that has `text` in it.
+    pub(crate) fn set(&self, trap: Trap, text: &'static str) {
+        *self.state.trap.lock().unwrap() = Some((trap, text));
+    }
+
+    /// Whether the trap has not been sprung yet.
+    pub(crate) fn is_set(&self) -> bool {
+        self.state.trap.lock().unwrap().is_some()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn accept(listener: TcpListener, server: u16, state: Arc<State>) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        let state = Arc::clone(&state);
+        connections.spawn(async move {
+            let mut paused = state.paused.subscribe();
+            let _ = paused.wait_for(|paused| !paused).await;
+            let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            let cut = CancellationToken::new();
+            tokio::select! {
+                () = up(&state, from_client, to_server, &cut) => {}
+                () = down(&state, from_server, to_client, &cut) => {}
+            }
+        });
+    }
+}
+
+async fn up(state: &State, mut client: OwnedReadHalf, mut server: OwnedWriteHalf, cut: &CancellationToken) {
+    let mut buffer = vec![0; 65_536];
+    let mut paused = state.paused.subscribe();
+    while let Ok(length @ 1..) = client.read(&mut buffer).await {
+        let _ = paused.wait_for(|paused| !paused).await;
+        let message = buffer.get(..length).unwrap();
+        if let Some(trap) = spring(state, message) {
+            match trap {
+                Trap::Swallow => drop(state.swallowing.send_replace(true)),
+                Trap::Cut => cut.cancel(),
+            }
+        }
+        if server.write_all(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn spring(state: &State, message: &[u8]) -> Option<Trap> {
+    let mut waiting = state.trap.lock().unwrap();
+    let (trap, text) = (*waiting)?;
+    message.windows(text.len()).any(|window| window == text.as_bytes()).then(|| {
+        *waiting = None;
+        trap
+    })
+}
+
+async fn down(state: &State, mut server: OwnedReadHalf, mut client: OwnedWriteHalf, cut: &CancellationToken) {
+    let mut buffer = vec![0; 65_536];
+    let mut paused = state.paused.subscribe();
+    while let Ok(length @ 1..) = server.read(&mut buffer).await {
+        let _ = paused.wait_for(|paused| !paused).await;
+        if cut.is_cancelled() {
+            return;
+        }
+        let message = buffer.get(..length).unwrap();
+        if !*state.swallowing.borrow() && client.write_all(message).await.is_err() {
+            return;
+        }
+    }
+}
