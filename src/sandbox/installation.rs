@@ -89,12 +89,13 @@ impl Installation {
         let started = try_join_all(started).await?;
         let listen = match spec.listen {
             Some(listen) => listen,
-            None => SocketAddr::from((Ipv4Addr::LOCALHOST, port::free(random).ok_or(InstallationError::NoPort)?)),
+            None => {
+                SocketAddr::from((Ipv4Addr::LOCALHOST, port::free(random).ok_or(InstallationError::NoPort)?))
+            }
         };
         let mut installation = Self { home, listen, targets: Vec::new() };
         for (target, server, sample) in started {
-            installation
-                .write_private(&target.password_file(), sample.administrator.password.expose())?;
+            installation.write_private(&target.password_file(), sample.administrator.password.expose())?;
             installation.targets.push(InstalledTarget { target, server });
         }
         let token = ApiToken::generate(random);
@@ -240,6 +241,7 @@ async fn start(
     }
     let server = Server::start(spec, random).await?;
     let sample = Sample::install(&server, SampleNames::default(), random).await?;
+    sample.let_observe(&server).await?;
     Ok((TrialTarget { engine, port: server.port() }, server, sample))
 }
 

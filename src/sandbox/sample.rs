@@ -128,6 +128,19 @@ impl Sample {
         self.run_on_postgres(server, &self.names.database, statements::POSTGRES_DATABASE.to_vec()).await
     }
 
+    /// Lets Mayfly's account see where sessions come from and what they do, where that takes a grant of its own.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn let_observe(&self, server: &Server) -> Result<(), SampleError> {
+        match server.engine() {
+            Engine::Postgres => {
+                self.run_on_postgres(server, "postgres", statements::POSTGRES_OBSERVER.to_vec()).await
+            }
+            Engine::Mysql | Engine::Mariadb => Ok(()),
+        }
+    }
+
     async fn run_on_postgres(
         &self,
         server: &Server,

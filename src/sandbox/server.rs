@@ -152,8 +152,7 @@ impl Server {
     pub async fn start(spec: ServerSpec, random: &dyn Random) -> Result<Self, SandboxError> {
         let engine = spec.binaries.engine();
         let parent = spec.parent.clone().unwrap_or_else(env::temp_dir);
-        let name =
-            spec.name.clone().unwrap_or_else(|| format!("mayfly-{engine}-{:016x}", random.bits()));
+        let name = spec.name.clone().unwrap_or_else(|| format!("mayfly-{engine}-{:016x}", random.bits()));
         let directory = parent.join(name);
         let failed = |source| SandboxError::Directory { directory: directory.clone(), source };
         let identity = Identity::choose().map_err(failed)?;

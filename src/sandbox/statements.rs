@@ -23,6 +23,9 @@ pub(super) const POSTGRES_FROM_16: &[&str] = &[
     "GRANT {owner} TO {administrator} WITH INHERIT TRUE, SET TRUE",
 ];
 
+/// PostgreSQL: lets the administration account see where sessions come from and what they do. Nothing depends on it.
+pub(super) const POSTGRES_OBSERVER: &[&str] = &["GRANT pg_read_all_stats TO {administrator}"];
+
 /// PostgreSQL, in the sample database. In the schema `drafts` leased accounts can create, and so own, objects.
 pub(super) const POSTGRES_DATABASE: &[&str] = &[
     "REVOKE ALL ON SCHEMA public FROM PUBLIC",

@@ -16,12 +16,12 @@ pub(super) async fn act(stage: &mut Stage<'_>, transcript: &mut Transcript<'_>) 
     transcript.step("Mayfly stops", stopped(stage)).await?;
     let log = transcript.step("mayfly audit verify audit.jsonl", verified(stage)).await?;
     transcript.step("one record is edited: found out", tampering_is_found(&log)).await?;
-    transcript.step("no password is on the disk", searched(stage)).await
+    transcript.step("no password is in what it wrote", searched(stage)).await
 }
 
 async fn stopped(stage: &mut Stage<'_>) -> Told<()> {
     stage.installation.halt().await.map_err(|error| trial::failed(&error))?;
-    Ok(((), "told so; the audit log is written out".to_owned()))
+    Ok(((), "what follows needs no server".to_owned()))
 }
 
 async fn verified(stage: &Stage<'_>) -> Told<String> {
@@ -51,16 +51,18 @@ async fn tampering_is_found(log: &str) -> Told<()> {
 
 /// Everything Mayfly has written; what the demo itself wrote for its logins does not count.
 async fn searched(stage: &Stage<'_>) -> Told<()> {
-    let passwords: Vec<&[u8]> =
-        stage.passwords.iter().map(|password| password.expose().as_bytes()).collect();
+    let passwords: Vec<&[u8]> = stage.passwords.iter().map(|password| password.expose().as_bytes()).collect();
     let directory = stage.installation.directory();
     let (files, bytes) = match search(directory, &passwords) {
         Ok(Searched::Clean { files, bytes }) => (files, bytes),
-        Ok(Searched::Found(file)) => return Err(Setback::unexpected("no password", format!("one in {file}"))),
+        Ok(Searched::Found(file)) => {
+            return Err(Setback::unexpected("no password", format!("one in {file}")));
+        }
         Err(error) => return Err(CliError::local("what was written cannot be read", &error).into()),
     };
     let kibibytes = bytes / 1024;
-    Ok(((), format!("{} searched for in {files} files, {kibibytes} kB: store, audit log, log", passwords.len())))
+    let count = passwords.len();
+    Ok(((), format!("{count} searched for in store, audit log and log: {files} files, {kibibytes} KiB")))
 }
 
 enum Searched {

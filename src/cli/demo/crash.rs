@@ -25,7 +25,7 @@ pub(super) async fn act(stage: &mut Stage<'_>, transcript: &mut Transcript<'_>) 
     let [postgres, mariadb] = transcript.step("a credential on each", issued(stage)).await?;
     transcript.step("kill -9 mayfly", killed(stage)).await?;
     transcript.step("PostgreSQL refuses by itself", refused_by_itself(stage, &postgres)).await?;
-    transcript.step("MariaDB's account waits", waits(stage, &mariadb)).await?;
+    transcript.step("MariaDB's account is left behind", left_behind(stage, &mariadb)).await?;
     transcript.step("Mayfly starts again", back(stage)).await?;
     for held in [&postgres, &mariadb] {
         let engine = held.client.credential().engine;
@@ -53,7 +53,9 @@ async fn killed(stage: &mut Stage<'_>) -> Told<()> {
     let dead = stage.installation.kill().await;
     dead.map_err(|error| CliError::local("Mayfly cannot be killed", &error))?;
     match stage.look("leases/any").await {
-        Err(error) if error.exit() == Exit::Unavailable => Ok(((), error.to_string())),
+        Err(error) if error.exit() == Exit::Unavailable => {
+            Ok(((), format!("nobody answers at {} any more", stage.installation.listen())))
+        }
         Err(error) => Err(Setback::unexpected("nobody who answers", error.to_string())),
         Ok(_) => Err(Setback::unexpected("nobody who answers", "an answer")),
     }
@@ -75,6 +77,10 @@ async fn refused_by_itself(stage: &Stage<'_>, held: &Held) -> Told<()> {
     if !is_refusal(&complaint) {
         return Err(Setback::unexpected("a refused login", complaint));
     }
+    let after = stage.clock.now().duration_since(due);
+    if after < -TOLERANCE {
+        return Err(Setback::unexpected("logins until VALID UNTIL", complaint));
+    }
     // Refused, though nobody has touched it: the account is as Mayfly left it.
     if !stage.has_account(Engine::Postgres, &held.lease.account).await? {
         return Err(Setback::unexpected("an account that is still there", "none"));
@@ -82,11 +88,11 @@ async fn refused_by_itself(stage: &Stage<'_>, held: &Held) -> Told<()> {
     if !stage.installation.has_ended() {
         return Err(Setback::unexpected("a dead Mayfly", "a living one"));
     }
-    Ok(((), complaint))
+    Ok(((), format!("VALID UNTIL is over. {complaint}")))
 }
 
 /// MariaDB knows no expiry of accounts; so nothing is claimed of it but that the account needs to be cleaned up.
-async fn waits(stage: &Stage<'_>, held: &Held) -> Told<()> {
+async fn left_behind(stage: &Stage<'_>, held: &Held) -> Told<()> {
     let engine = held.client.credential().engine;
     if !stage.has_account(engine, &held.lease.account).await? {
         return Err(Setback::unexpected("an account that is still there", "none"));

@@ -16,6 +16,9 @@ use crate::{
 /// Long enough to log in, look and renew on a busy machine; short enough to watch it expire.
 const TTL: Duration = Duration::from_secs(4);
 
+/// Longer than the lease was issued for, so that the renewal is seen.
+const RENEWED_TTL: Duration = Duration::from_secs(5);
+
 pub(super) async fn act(
     engine: Engine,
     stage: &mut Stage<'_>,
@@ -25,13 +28,15 @@ pub(super) async fn act(
     let target = installed.target.name();
     transcript.act(&format!("A credential for {target}, on {}", trial::title(installed)))?;
     transcript.step(&format!("mayfly doctor {target}"), examined(stage, target)).await?;
-    let held = transcript.step("a credential over gRPC", issued(stage, engine)).await?;
+    let held = transcript
+        .step(&format!("mayfly creds {target}-read --ttl {}s", TTL.as_secs()), issued(stage, engine))
+        .await?;
     let program = held.client.name();
     transcript.step(&format!("{program} logs in and reads"), reads(&held)).await?;
     transcript.step(&format!("{program} cannot write"), cannot_write(&held)).await?;
-    let session = transcript.step("its open session is seen", seen(stage, &held)).await?;
-    let renewed = transcript.step("renewed", renewed(stage, &held)).await?;
-    transcript.step("expired", expired(stage, &renewed)).await?;
+    let session = transcript.step("mayfly lease sessions", seen(stage, &held)).await?;
+    let renewed = transcript.step("mayfly lease renew", renewed(stage, &held)).await?;
+    transcript.step("it expires", expired(stage, &renewed)).await?;
     transcript.step("the open session is ended", ended(&held, session)).await?;
     transcript.step("a new login is refused", is_refused(&held.client)).await?;
     transcript.step("the account is gone", stage.is_gone(engine, &held.lease.account)).await
@@ -47,14 +52,14 @@ async fn examined(stage: &Stage<'_>, target: &str) -> Told<()> {
         Some(finding) if finding.severity() != proto::Severity::Warning => {
             Err(Setback::unexpected("no problem", finding.summary.clone()))
         }
-        Some(finding) => Ok(((), format!("no problem; worth knowing: {}", finding.summary))),
+        Some(finding) => Ok(((), format!("no problem. Worth knowing: {}", finding.summary))),
         None => Ok(((), format!("{}: {} checks, no problem", reply.server, reply.findings.len()))),
     }
 }
 
 async fn issued(stage: &mut Stage<'_>, engine: Engine) -> Told<Held> {
     let held = stage.issue(engine, TTL).await?;
-    let seen = format!("{}, for {} s", held.lease.account, TTL.as_secs());
+    let seen = format!("over gRPC: {}", held.lease.account);
     Ok((held, seen))
 }
 
@@ -84,7 +89,13 @@ async fn seen(stage: &Stage<'_>, held: &Held) -> Told<Session> {
     let sessions = reply.map_err(|status| connection.explain(&status))?.into_inner().sessions;
     match sessions.first() {
         Some(first) => {
-            let told = format!("process {}, from {}, in {}", first.id, first.client_address, first.database);
+            let told = format!(
+                "{} session: process {}, from {}, in {}",
+                sessions.len(),
+                first.id,
+                first.client_address,
+                first.database
+            );
             Ok((session, told))
         }
         None => Err(Setback::unexpected("a session", "none")),
@@ -94,15 +105,14 @@ async fn seen(stage: &Stage<'_>, held: &Held) -> Told<Session> {
 async fn renewed(stage: &Stage<'_>, held: &Held) -> Told<proto::Lease> {
     let connection = &stage.application;
     let message =
-        proto::RenewLeaseRequest { name: held.lease.name.clone(), ttl: Some(view::to_proto(TTL)) };
+        proto::RenewLeaseRequest { name: held.lease.name.clone(), ttl: Some(view::to_proto(RENEWED_TTL)) };
     let reply = connection.leases().renew_lease(connection.call(message)).await;
-    let lease =
-        reply.map_err(|status| connection.explain(&status))?.into_inner().lease.unwrap_or_default();
+    let lease = reply.map_err(|status| connection.explain(&status))?.into_inner().lease.unwrap_or_default();
     let gained = expiry(&lease)?.duration_since(expiry(&held.lease)?).as_secs_f64();
     if gained <= 0.0 {
         return Err(Setback::unexpected("a later expiry", format!("one {gained:.1} s later")));
     }
-    Ok((lease, format!("expires {gained:.1} s later than it would have")))
+    Ok((lease, format!("for {} s from now: expires {gained:.1} s later", RENEWED_TTL.as_secs())))
 }
 
 async fn expired(stage: &Stage<'_>, lease: &proto::Lease) -> Told<()> {
@@ -117,7 +127,8 @@ async fn expired(stage: &Stage<'_>, lease: &proto::Lease) -> Told<()> {
         return Err(Setback::unexpected("a session that had to be ended", "none"));
     }
     let after = gone.duration_since(due).as_millis();
-    Ok(((), format!("verified gone {after} ms after its time, with {} session", report.sessions_ended)))
+    let sessions = if report.sessions_ended == 1 { "session" } else { "sessions" };
+    Ok(((), format!("{} {sessions} ended, verified gone {after} ms after its time", report.sessions_ended)))
 }
 
 async fn ended(held: &Held, session: Session) -> Told<()> {

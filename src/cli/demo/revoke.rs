@@ -35,8 +35,7 @@ async fn revoked(stage: &mut Stage<'_>, engine: Engine) -> Told<()> {
         wait: true,
     };
     let reply = connection.leases().revoke_lease(connection.call(message)).await;
-    let lease =
-        reply.map_err(|status| connection.explain(&status))?.into_inner().lease.unwrap_or_default();
+    let lease = reply.map_err(|status| connection.explain(&status))?.into_inner().lease.unwrap_or_default();
     let took = stage.clock.now().duration_since(began).as_millis();
     if lease.state() != proto::LeaseState::Revoked {
         return Err(Setback::unexpected("the lease revoked", view::state_word(&lease)));

@@ -42,14 +42,16 @@ pub(super) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// Starts Mayfly and makes a token for an application.
-    pub(super) async fn open(installation: &'a mut Installation, clock: Arc<dyn Clock>) -> Result<Self, CliError> {
+    pub(super) async fn open(
+        installation: &'a mut Installation,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CliError> {
         let program =
             env::current_exe().map_err(|error| CliError::local("this program is not found", &error))?;
         let administrator = trial::connect(installation.listen(), &installation.administrator_token())?;
         start(installation, &program, &administrator).await?;
         let token = trial::application_token(&administrator).await?;
-        let file =
-            installation.write_private("app.token", &token).map_err(|error| trial::failed(&error))?;
+        let file = installation.write_private("app.token", &token).map_err(|error| trial::failed(&error))?;
         let application = trial::connect(installation.listen(), &file)?;
         Ok(Self { installation, administrator, application, clock, program, passwords: Vec::new() })
     }

@@ -11,7 +11,13 @@ use crate::{
 };
 
 /// The column in which what was seen begins.
-const TITLE_WIDTH: usize = 33;
+const TITLE_WIDTH: usize = 34;
+/// Number, mark and title, with the space between them.
+const MARGIN: usize = 9 + TITLE_WIDTH + 1;
+/// Columns of a page; a terminal may have fewer.
+const PAGE: usize = 120;
+/// What was seen is not pressed into fewer columns than this.
+const LEAST: usize = 30;
 
 /// Why a step did not go as told.
 #[derive(Debug)]
@@ -94,9 +100,7 @@ impl<'a> Transcript<'a> {
         drop(spinner);
         let (outcome, expected, seen) = match &told {
             Ok((_, seen)) => ("ok", None, seen.clone()),
-            Err(Setback::Unexpected { expected, seen }) => {
-                ("failed", Some(expected.clone()), seen.clone())
-            }
+            Err(Setback::Unexpected { expected, seen }) => ("failed", Some(expected.clone()), seen.clone()),
             Err(Setback::Failed(error)) => ("failed", Some("an answer".to_owned()), error.to_string()),
         };
         if self.output.is_json() {
@@ -111,7 +115,7 @@ impl<'a> Transcript<'a> {
             };
             self.output.json(&view)?;
         } else {
-            let text = line(self.steps, title, expected.as_deref(), &seen, self.output.colour());
+            let text = line(self.steps, title, expected.as_deref(), &seen, self.output);
             self.output.data(&text)?;
         }
         match told {
@@ -155,14 +159,34 @@ impl<'a> Transcript<'a> {
     }
 }
 
-fn line(step: u32, title: &str, expected: Option<&str>, seen: &str, colour: bool) -> String {
+fn line(step: u32, title: &str, expected: Option<&str>, seen: &str, output: &Output) -> String {
+    let colour = output.colour();
     let Some(expected) = expected else {
         let mark = Paint::Green.on("✓", colour);
-        return format!("{step:>4}  {mark}  {title:<TITLE_WIDTH$} {}", Paint::Dim.on(&printable(seen), colour));
+        let page = output.width().map_or(PAGE, |width| width.min(PAGE));
+        let lines = wrapped(&printable(seen), page.saturating_sub(MARGIN).max(LEAST));
+        let painted: Vec<String> = lines.iter().map(|line| Paint::Dim.on(line, colour)).collect();
+        let next_line = format!("\n{}", " ".repeat(MARGIN));
+        return format!("{step:>4}  {mark}  {title:<TITLE_WIDTH$} {}", painted.join(&next_line));
     };
     let mark = Paint::Red.on("✗", colour);
     let (expected, seen) = (printable(expected), printable(seen));
     format!("{step:>4}  {mark}  {title}\n           expected  {expected}\n           seen      {seen}")
+}
+
+/// Lines of at most `width` characters, broken at spaces; a longer word is not broken.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -186,11 +210,18 @@ mod tests {
         transcript.step("a longer title", async { Ok(((), "b\u{1b}".to_owned())) }).await.unwrap();
         transcript.end().unwrap();
         let expected = format!(
-            "First\n   1  ✓  short{}a\n   2  ✓  a longer title{}b \n\n2 steps in 0 s; everything is removed\ndemo: ok\n",
-            " ".repeat(29),
-            " ".repeat(20)
+            "First\n   1  ✓  short{}a\n   2  ✓  a longer title{}b\n\n2 steps in 0 s; everything is removed\ndemo: ok\n",
+            " ".repeat(30),
+            " ".repeat(21)
         );
         assert_eq!(out.text(), expected);
+    }
+
+    #[test]
+    fn long_words_of_others_are_wrapped_at_spaces() {
+        assert_eq!(wrapped("a bc def gh", 6), ["a bc", "def gh"]);
+        assert_eq!(wrapped("abcdefgh i", 3), ["abcdefgh", "i"]);
+        assert!(wrapped("", 3).is_empty());
     }
 
     #[tokio::test]
@@ -201,7 +232,10 @@ mod tests {
         let error = transcript.step("login", failing).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Failure);
         assert_eq!(error.to_string(), "step 1 (login) did not go as told: expected a refusal, seen a login");
-        assert_eq!(out.text(), "   1  ✗  login\n           expected  a refusal\n           seen      a login\n");
+        assert_eq!(
+            out.text(),
+            "   1  ✗  login\n           expected  a refusal\n           seen      a login\n"
+        );
     }
 
     #[tokio::test]

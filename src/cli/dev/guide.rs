@@ -62,7 +62,9 @@ impl Guide {
         for TargetView { name, server, address } in &self.targets {
             lines.push(format!("  {name:names$}   {server:servers$}   {address}"));
         }
-        lines.push("\nType next, in another terminal, as an application that may use every role:\n".to_owned());
+        lines.push(
+            "\nType next, in another terminal, as an application that may use every role:\n".to_owned(),
+        );
         if let Some(directory) = &self.program_directory {
             lines.push(format!("  export PATH={}:\"$PATH\"", word(directory)));
         }

@@ -81,8 +81,7 @@ async fn serve_until_told(
     let (listen, mut serving) = start(installation, &shutdown, context).await?;
     let administrator = trial::connect(listen, &installation.administrator_token())?;
     let token = trial::application_token(&administrator).await?;
-    let token =
-        installation.write_private("app.token", &token).map_err(|error| trial::failed(&error))?;
+    let token = installation.write_private("app.token", &token).map_err(|error| trial::failed(&error))?;
     let guide = Guide::new(installation, listen, token);
     if context.output.is_json() {
         context.output.json(&guide)?;
@@ -110,8 +109,7 @@ async fn start(
     context: &Context,
 ) -> Result<(SocketAddr, Serving), CliError> {
     let loaded = serve::load(&installation.configuration()).await?;
-    telemetry::start(&loaded.config.log)
-        .map_err(|error| CliError::local("logs cannot be set up", &error))?;
+    telemetry::start(&loaded.config.log).map_err(|error| CliError::local("logs cannot be set up", &error))?;
     for warning in loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -123,9 +121,7 @@ async fn start(
     Ok((listen, tokio::spawn(application.run(shutdown.clone()))))
 }
 
-fn how_it_ended(
-    ended: Result<Result<(), StartError>, tokio::task::JoinError>,
-) -> Result<(), CliError> {
+fn how_it_ended(ended: Result<Result<(), StartError>, tokio::task::JoinError>) -> Result<(), CliError> {
     ended
         .map_err(|error| CliError::local("stopped", &error))?
         .map_err(|error| CliError::local("stopped", &error))
