@@ -9,8 +9,8 @@ use super::{
 
 const ABOUT: &str = "Database credentials that live for minutes.
 
-Ask for a role and get a throwaway account with a password and an expiry that the database itself \
-enforces; it is gone, with its sessions, when the lease ends.";
+Ask for a role and get a throwaway account with a random password and an expiry; when the lease ends, the account is gone and \
+so are its sessions.";
 
 const EXAMPLES: &str = "Examples:
   mayfly roles ls                              what may I ask for?

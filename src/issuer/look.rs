@@ -52,11 +52,15 @@ impl Issuer {
         self.visible_lease(caller, id).await
     }
 
+    /// The lease, if the caller may see it. Somebody else's is told as if there were none; either is recorded.
     pub(super) async fn visible_lease(&self, caller: &Caller, id: LeaseId) -> Result<Lease, Refusal> {
-        let lease = self.store.lease(id).await?;
-        lease
-            .filter(|lease| may_view(caller, lease))
-            .ok_or_else(|| Refusal::not_found(format!("there is no lease {id}, or it is not yours")))
+        match self.store.lease(id).await?.filter(|lease| may_view(caller, lease)) {
+            Some(lease) => Ok(lease),
+            None => {
+                let refusal = Refusal::not_found(format!("there is no lease {id}, or it is not yours"));
+                Err(self.refuse(caller, "lease.viewed", format!("leases/{id}"), refusal).await)
+            }
+        }
     }
 
     pub(super) fn target_of(&self, lease: &Lease) -> Result<Arc<dyn Target>, Refusal> {
@@ -76,19 +80,34 @@ impl Issuer {
         filter: LeaseFilter,
         page: PageRequest,
     ) -> Result<Page<Lease>, Refusal> {
-        Ok(self.store.list(&narrow(caller, filter)?, page).await?)
+        let filter = self.narrow(caller, filter).await?;
+        Ok(self.store.list(&filter, page).await?)
     }
 
     /// The filter a caller's watch really has, and every change from now on.
     ///
     /// # Errors
     /// [`Refusal`]: somebody else's leases asked for.
-    pub fn watch(
+    pub async fn watch(
         &self,
         caller: &Caller,
         filter: LeaseFilter,
     ) -> Result<(LeaseFilter, broadcast::Receiver<Lease>), Refusal> {
-        Ok((narrow(caller, filter)?, self.store.changes()))
+        Ok((self.narrow(caller, filter).await?, self.store.changes()))
+    }
+
+    /// What a caller's filter becomes: administrators see what they ask for, everybody else only their own.
+    async fn narrow(&self, caller: &Caller, filter: LeaseFilter) -> Result<LeaseFilter, Refusal> {
+        if policy::is_administrator(&caller.principal) {
+            return Ok(filter);
+        }
+        match &filter.principal {
+            Some(other) if *other != caller.principal.name => {
+                let refusal = Refusal::denied("only administrators see the leases of others");
+                Err(self.refuse(caller, "lease.listed", "leases/-", refusal).await)
+            }
+            _ => Ok(LeaseFilter { principal: Some(caller.principal.name.clone()), ..filter }),
+        }
     }
 
     /// The live sessions of a lease's account.
@@ -214,17 +233,4 @@ fn allows(caller: &Caller, role: &Role, ttl: Ttl) -> Result<String, String> {
 fn may_view(caller: &Caller, lease: &Lease) -> bool {
     let action = policy::Action::View { owner: &lease.principal.name };
     matches!(policy::decide(&caller.principal, &action), policy::Decision::Allow { .. })
-}
-
-/// What a caller's filter becomes: administrators see what they ask for, everybody else only their own.
-fn narrow(caller: &Caller, filter: LeaseFilter) -> Result<LeaseFilter, Refusal> {
-    if policy::is_administrator(&caller.principal) {
-        return Ok(filter);
-    }
-    match &filter.principal {
-        Some(other) if *other != caller.principal.name => {
-            Err(Refusal::denied("only administrators see the leases of others"))
-        }
-        _ => Ok(LeaseFilter { principal: Some(caller.principal.name.clone()), ..filter }),
-    }
 }

@@ -114,7 +114,7 @@ impl proto::lease_service_server::LeaseService for Service {
         let mut fields = Fields::default();
         let filter = parse::lease_filter(&mut fields, call.message.filter.as_ref());
         let filter = filter.ok_or_else(|| fields.refuse())?;
-        watch::leases(&self.0, &call, filter).map(Response::new)
+        watch::leases(&self.0, &call, filter).await.map(Response::new)
     }
 
     async fn renew_lease(

@@ -38,13 +38,13 @@ struct Watch {
 ///
 /// # Errors
 /// When the caller may not see them, or has too many streams open.
-pub(super) fn leases(
+pub(super) async fn leases(
     shared: &Arc<Shared>,
     call: &Call<WatchLeasesRequest>,
     filter: LeaseFilter,
 ) -> Result<ReceiverStream<Result<WatchLeasesResponse, Status>>, Status> {
-    let (filter, changes) =
-        shared.issuer.watch(call.caller(), filter).map_err(|refusal| call.refused(&refusal))?;
+    let watched = shared.issuer.watch(call.caller(), filter).await;
+    let (filter, changes) = watched.map_err(|refusal| call.refused(&refusal))?;
     Feed::open(shared, &call.session, call.deadline, |feed| {
         let (shared, session) = (Arc::clone(shared), Arc::clone(&call.session));
         let mut watch = Watch { shared, session, filter, feed };
