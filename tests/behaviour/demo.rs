@@ -61,8 +61,12 @@ struct Running {
 impl Running {
     /// Starts a command and reads what it prints up to a line that contains `until`.
     async fn start(command: Command, until: &str) -> (Self, Vec<String>) {
-        let mut process =
-            ProcessCommand::from(command).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut process = ProcessCommand::from(command)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut running = Self { process, lines };
         let mut read = Vec::new();
@@ -72,7 +76,8 @@ impl Running {
                 return (running, read);
             }
         }
-        panic!("no {until:?} in {read:#?}")
+        let said = running.process.wait_with_output().await.unwrap().stderr;
+        panic!("no {until:?} in {read:#?}: {}", String::from_utf8_lossy(&said))
     }
 }
 

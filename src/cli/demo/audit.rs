@@ -1,6 +1,6 @@
 //! What was recorded: whole, and without a secret in it.
 
-use std::{fs, io, path::Path};
+use std::{fs, future::ready, io, path::Path};
 
 use super::{
     stage::Stage,
@@ -14,9 +14,9 @@ use crate::{
 pub(super) async fn act(stage: &mut Stage<'_>, transcript: &mut Transcript<'_>) -> Result<(), CliError> {
     transcript.act("What is on record")?;
     transcript.step("Mayfly stops", stopped(stage)).await?;
-    let log = transcript.step("mayfly audit verify audit.jsonl", verified(stage)).await?;
-    transcript.step("one record is edited: found out", tampering_is_found(&log)).await?;
-    transcript.step("no password is in what it wrote", searched(stage)).await
+    let log = transcript.step("mayfly audit verify audit.jsonl", ready(verified(stage))).await?;
+    transcript.step("one record is edited: found out", ready(tampering_is_found(&log))).await?;
+    transcript.step("no password is in what it wrote", ready(searched(stage))).await
 }
 
 async fn stopped(stage: &mut Stage<'_>) -> Told<()> {
@@ -24,7 +24,7 @@ async fn stopped(stage: &mut Stage<'_>) -> Told<()> {
     Ok(((), "what follows needs no server".to_owned()))
 }
 
-async fn verified(stage: &Stage<'_>) -> Told<String> {
+fn verified(stage: &Stage<'_>) -> Told<String> {
     let file = stage.installation.audit_log();
     let log = fs::read_to_string(&file).map_err(|error| CliError::local("the audit log", &error))?;
     match verify_lines(log.as_bytes(), None) {
@@ -38,7 +38,7 @@ async fn verified(stage: &Stage<'_>) -> Told<String> {
 }
 
 /// A copy in which a lease is somebody else's.
-async fn tampering_is_found(log: &str) -> Told<()> {
+fn tampering_is_found(log: &str) -> Told<()> {
     let forged = log.replacen("\"app\"", "\"eve\"", 1);
     if forged == log {
         return Err(Setback::unexpected("a record of the principal app", "none"));
@@ -50,7 +50,7 @@ async fn tampering_is_found(log: &str) -> Told<()> {
 }
 
 /// Everything Mayfly has written; what the demo itself wrote for its logins does not count.
-async fn searched(stage: &Stage<'_>) -> Told<()> {
+fn searched(stage: &Stage<'_>) -> Told<()> {
     let passwords: Vec<&[u8]> = stage.passwords.iter().map(|password| password.expose().as_bytes()).collect();
     let directory = stage.installation.directory();
     let (files, bytes) = match search(directory, &passwords) {

@@ -92,7 +92,7 @@ async fn serve_until_told(
         ended = &mut serving => return how_it_ended(ended),
         _ = signals.next_to_end() => {}
     }
-    context.output.note("\nstopping; once more: at once");
+    context.output.note("\nstopping (Ctrl-C again: at once)");
     shutdown.cancel();
     tokio::select! {
         ended = &mut serving => how_it_ended(ended),
