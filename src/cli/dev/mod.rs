@@ -56,7 +56,7 @@ pub struct DevArgs {
 pub async fn run(args: DevArgs, context: &mut Context) -> Result<Exit, CliError> {
     let found = find::servers(&args)?;
     for missing in &found.missing {
-        context.output.note(&format!("going on without: {missing}"));
+        context.output.note(&format!("{missing}. Going on without it."));
     }
     let mut signals = Signals::of_process()?;
     let spec = InstallationSpec { servers: found.servers, listen: args.listen };
