@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod demo;
 mod deploy;
 mod lifecycle;
 mod mysql;
