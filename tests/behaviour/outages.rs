@@ -120,7 +120,8 @@ fn keyed() -> IssueRequest {
 }
 
 async fn down_at_issue(world: &World) {
-    let asking = world.issuer.issue(&caller("app", &["readers"]), keyed());
+    let app = caller("app", &["readers"]);
+    let asking = world.issuer.issue(&app, keyed());
     let refused = tokio::time::timeout(Duration::from_secs(15), asking).await.unwrap().unwrap_err();
     assert_eq!(refused.kind, RefusalKind::TargetUnavailable);
     assert!(refused.retry_after.is_some());
