@@ -106,7 +106,10 @@ pub trait LeaseStore: Send + Sync {
     /// When the store fails.
     async fn list(&self, filter: &LeaseFilter, page: PageRequest) -> Result<Page<Lease>, StoreError>;
 
-    /// Live leases on a target that are due at `now`, most overdue first.
+    /// Live leases on a target that are due at `now`, most overdue first; then those whose end is put off beyond
+    /// [`FURTHEST_ATTEMPT`], which happens when the clock is set back.
+    ///
+    /// [`FURTHEST_ATTEMPT`]: crate::domain::FURTHEST_ATTEMPT
     ///
     /// # Errors
     /// When the store fails.

@@ -151,7 +151,7 @@ impl Target for Postgres {
     }
 
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
-        let mut connection = self.ending.get().await?;
+        let mut connection = self.issuing.get().await?;
         end::sessions(&mut connection, account.name.as_str()).await
     }
 

@@ -39,6 +39,7 @@ macro_rules! conformance {
             a_listing_passes_exactly_what_its_filter_passes,
             a_listing_stays_complete_while_leases_change,
             due_leases_come_most_overdue_first_and_only_of_their_target,
+            an_end_put_off_by_a_clock_that_was_wrong_is_due,
             live_leases_are_counted_by_target,
             changes_are_told_after_they_are_durable_and_only_then,
             a_token_is_found_by_its_digest_and_by_no_other,
