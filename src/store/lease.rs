@@ -25,7 +25,7 @@ pub enum Begun {
     /// It is durable now.
     Fresh(Lease),
     /// The same principal asked for the same terms under the same idempotency key before: that lease, as it is now. Nothing
-    /// was written.
+    /// was written. A lease that is FAILED delivered nothing and does not count: the request is made anew.
     Repeated(Lease),
 }
 
