@@ -1,17 +1,15 @@
 //! Mayfly is killed before leases expire: what the databases do without it, and what it does when it is back.
 
-use std::time::Duration;
+use std::{io, time::Duration};
+
+use tokio::net::TcpStream;
 
 use super::{
     ENGINES,
     stage::{Held, Stage, catalogue, expiry, is_refusal, is_refused},
     transcript::{Setback, Told, Transcript},
 };
-use crate::{
-    api::proto,
-    cli::{CliError, Exit},
-    domain::Engine,
-};
+use crate::{api::proto, cli::CliError, domain::Engine};
 
 const TTL: Duration = Duration::from_secs(4);
 
@@ -52,12 +50,13 @@ async fn issued(stage: &mut Stage<'_>) -> Told<[Held; 2]> {
 async fn killed(stage: &mut Stage<'_>) -> Told<()> {
     let dead = stage.installation.kill().await;
     dead.map_err(|error| CliError::local("Mayfly cannot be killed", &error))?;
-    match stage.look("leases/any").await {
-        Err(error) if error.exit() == Exit::Unavailable => {
-            Ok(((), format!("nobody answers at {} any more", stage.installation.listen())))
+    let listen = stage.installation.listen();
+    match TcpStream::connect(listen).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Ok(((), format!("nobody listens at {listen} any more")))
         }
-        Err(error) => Err(Setback::unexpected("nobody who answers", error.to_string())),
-        Ok(_) => Err(Setback::unexpected("nobody who answers", "an answer")),
+        Err(error) => Err(Setback::unexpected("a refused connection", error.to_string())),
+        Ok(_) => Err(Setback::unexpected("a refused connection", "somebody who listens")),
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) struct Stage<'a> {
     pub(super) application: Connection,
     pub(super) clock: Arc<dyn Clock>,
     program: PathBuf,
+    application_token: PathBuf,
     /// Every password that was handed out.
     pub(super) passwords: Vec<Password>,
 }
@@ -51,13 +52,18 @@ impl<'a> Stage<'a> {
         let administrator = trial::connect(installation.listen(), &installation.administrator_token())?;
         start(installation, &program, &administrator).await?;
         let token = trial::application_token(&administrator).await?;
-        let file = installation.write_private("app.token", &token).map_err(|error| trial::failed(&error))?;
-        let application = trial::connect(installation.listen(), &file)?;
-        Ok(Self { installation, administrator, application, clock, program, passwords: Vec::new() })
+        let application_token =
+            installation.write_private("app.token", &token).map_err(|error| trial::failed(&error))?;
+        let application = trial::connect(installation.listen(), &application_token)?;
+        let passwords = Vec::new();
+        Ok(Self { installation, administrator, application, clock, program, application_token, passwords })
     }
 
-    /// Starts Mayfly again.
+    /// Starts Mayfly again. Lines to the one that died may not have noticed yet, so they are drawn anew.
     pub(super) async fn start(&mut self) -> Result<(), CliError> {
+        let listen = self.installation.listen();
+        self.administrator = trial::connect(listen, &self.installation.administrator_token())?;
+        self.application = trial::connect(listen, &self.application_token)?;
         start(self.installation, &self.program, &self.administrator).await
     }
 
