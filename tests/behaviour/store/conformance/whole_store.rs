@@ -78,7 +78,8 @@ pub(crate) async fn a_revocation_counts_even_if_nobody_waits_for_it(store: Subje
     store.add_token(token(1), draft("token.created", lease(1, "a", "b").id)).await.unwrap();
     assert_eq!(store.token_by_hash(&token(1).hash).await.unwrap(), Some(token(1)));
     let revoking = store.revoke_token(token(1).id, at(5), draft("token.revoked", lease(1, "a", "b").id));
-    assert!(timeout(Duration::ZERO, revoking).await.is_err(), "whoever asked for it is gone");
+    // Polled once, so that it is under way, then given up.
+    let _ = timeout(Duration::ZERO, revoking).await;
     // Writes are done in order.
     store.record(draft("something.done", lease(1, "a", "b").id)).await.unwrap();
     let found = store.token_by_hash(&token(1).hash).await.unwrap().unwrap();
