@@ -45,6 +45,8 @@ macro_rules! conformance {
             a_token_is_found_by_its_digest_and_by_no_other,
             tokens_are_listed_newest_first_in_parts,
             a_token_is_revoked_once,
+            a_revocation_is_seen_by_whoever_looks_after_it,
+            a_revocation_counts_even_if_nobody_waits_for_it,
             the_log_is_one_chain_whoever_writes,
             the_log_can_be_waited_for,
             a_refusal_is_recorded_by_itself,
