@@ -1,5 +1,7 @@
 //! `mayfly demo` and `mayfly dev`: they do what they say, and nothing is left of them.
 
+mod readme;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -97,6 +99,7 @@ async fn the_demo_plays_to_its_end_and_leaves_nothing() {
     assert!(output.status.success() && told.ends_with("\ndemo: ok\n"), "{told}{said}");
     assert_eq!(said, "");
     assert!(told.contains("PostgreSQL refuses by itself") && !told.contains('✗'), "{told}");
+    readme::assert_shown("demo", &told);
     assert!(is_bare(directory.path()), "{:?}", processes_of(directory.path()));
 }
 
