@@ -85,6 +85,11 @@ impl CliError {
                 format!("cannot reach Mayfly at {address}"),
                 "is `mayfly serve` running there? --address or MAYFLY_ADDRESS says where to call",
             ),
+            // What answers speaks no HTTP/2: most likely TLS.
+            Code::Internal => (
+                format!("what listens at {address} does not answer as Mayfly does"),
+                "with TLS the address begins with https://",
+            ),
             // With TLS 1.3 a server turns a client's certificate down only after the handshake.
             Code::Unknown => (
                 format!("the line to Mayfly at {address} broke"),
