@@ -55,11 +55,6 @@ impl CliError {
         Self::new(exit, chain(cause))
     }
 
-    /// A command whose body is not part of this build.
-    pub fn not_built(command: &str) -> Self {
-        Self::new(Exit::Internal, format!("`mayfly {command}` is not part of this build"))
-    }
-
     /// Adds what could be done about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -118,7 +118,9 @@ impl Sample {
         let sample = Self { names, administrator };
         match server.engine() {
             Engine::Postgres => sample.install_postgres(server).await?,
-            Engine::Mysql | Engine::Mariadb => sample.install_mysql(server).await?,
+            engine @ (Engine::Mysql | Engine::Mariadb) => {
+                sample.run_on_mysql(server, mysql_statements(engine)).await?;
+            }
         }
         Ok(sample)
     }
@@ -126,6 +128,21 @@ impl Sample {
     async fn install_postgres(&self, server: &Server) -> Result<(), SampleError> {
         self.run_on_postgres(server, "postgres", server_statements(server.version())).await?;
         self.run_on_postgres(server, &self.names.database, statements::POSTGRES_DATABASE.to_vec()).await
+    }
+
+    /// Grants Mayfly's account what it can do without, but not everything: details of sessions, and the removal of what
+    /// leased accounts leave.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn add_comfort(&self, server: &Server) -> Result<(), SampleError> {
+        match server.engine() {
+            Engine::Postgres => {
+                self.run_on_postgres(server, "postgres", statements::POSTGRES_COMFORT.to_vec()).await
+            }
+            Engine::Mysql => self.run_on_mysql(server, statements::MYSQL_COMFORT.to_vec()).await,
+            Engine::Mariadb => Ok(()),
+        }
     }
 
     async fn run_on_postgres(
@@ -146,12 +163,12 @@ impl Sample {
         Ok(())
     }
 
-    async fn install_mysql(&self, server: &Server) -> Result<(), SampleError> {
+    async fn run_on_mysql(&self, server: &Server, statements: Vec<&'static str>) -> Result<(), SampleError> {
         let engine = server.engine();
         let mut connection = mysql::connect(server.port(), server.administrator())
             .await
             .map_err(|source| SampleError::Connect(engine, source.into()))?;
-        for statement in mysql_statements(engine) {
+        for statement in statements {
             connection
                 .query_drop(self.names.render(engine, statement, &self.administrator.password))
                 .await

@@ -300,18 +300,6 @@ impl Database {
         };
         !self.ask_superuser(server, &statement).await.is_empty()
     }
-
-    /// Accounts with Mayfly's mark whose name has `part` in it.
-    pub(crate) async fn accounts(&self, server: &Server, part: &str) -> Vec<String> {
-        assert!(part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
-        let statement = match self.engine {
-            Engine::Postgres => {
-                format!("SELECT rolname FROM pg_roles WHERE rolname LIKE 'mf\\_%{part}%'")
-            }
-            _ => format!("SELECT User FROM mysql.user WHERE User LIKE 'mf\\_%{part}%'"),
-        };
-        self.ask_superuser(server, &statement).await
-    }
 }
 
 impl Login {
