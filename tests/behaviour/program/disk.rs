@@ -7,9 +7,7 @@ use std::{
     process::Command,
 };
 
-use mayfly::domain::Engine;
-
-use super::home::Home;
+use super::home::{self, Home};
 use crate::support::world::Database;
 
 /// A mounted disk in memory, unmounted when dropped.
@@ -51,17 +49,9 @@ impl Drop for Disk {
     }
 }
 
-/// This home's accounts on the server: a principal of its own tells them from others', and where names are too short for
-/// that, the group they were created in.
-async fn accounts(database: &Database, principal: &str) -> Vec<String> {
-    let server = database.server.unwrap();
-    if database.engine != Engine::Mysql {
-        return database.accounts(server, principal).await;
-    }
-    let group = &database.sample.names.read;
-    let members =
-        format!("SELECT TO_USER FROM mysql.role_edges WHERE FROM_USER = '{group}' AND TO_USER LIKE 'mf\\_%'");
-    database.ask_superuser(server, &members).await
+/// This home's accounts on the server.
+async fn accounts(database: &Database) -> Vec<String> {
+    home::accounts(database, database.server.unwrap()).await
 }
 
 /// Moves a home's store to a disk.
@@ -75,8 +65,7 @@ async fn a_full_disk_refuses_and_issues_nothing_until_there_is_room() {
     let Some(disk) = Disk::mount(home.path("disk")) else { return };
     on_disk(&home, &disk.0);
     let served = home.serve().await;
-    let principal = format!("full{:08x}", mayfly::random::Random::bits(&mayfly::random::SystemRandom) >> 32);
-    let app = served.member(&principal, &["readers"]).await;
+    let app = served.app().await;
     let mut before = Vec::new();
     for database in &home.databases {
         before.push(app.issue(&format!("{}-read", database.engine), &[]).await);
@@ -87,13 +76,13 @@ async fn a_full_disk_refuses_and_issues_nothing_until_there_is_room() {
         let words = refused.refused(8);
         assert!(words.contains("cannot write its records") && words.contains("try again"), "{words}");
         app.mayfly(&["lease", "renew", &before.lease]).await.refused(8);
-        assert_eq!(accounts(database, &principal).await, std::slice::from_ref(&before.account));
+        assert_eq!(accounts(database).await, std::slice::from_ref(&before.account));
     }
     fs::remove_file(filler).unwrap();
     for (database, before) in home.databases.iter().zip(&before) {
         app.issue(&format!("{}-read", database.engine), &[]).await;
         app.mayfly(&["lease", "release", &before.lease, "--wait"]).await.ok();
-        assert_eq!(accounts(database, &principal).await.len(), 1);
+        assert_eq!(accounts(database).await.len(), 1);
     }
     served.stop().await;
     let store = disk.0.join("mayfly.db").display().to_string();

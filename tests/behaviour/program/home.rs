@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mayfly::{domain::Engine, identity::ApiToken, random::SystemRandom};
+use mayfly::{domain::Engine, identity::ApiToken, random::SystemRandom, sandbox::Server};
 use tempfile::TempDir;
 
 use super::process::{Mayfly, Process, Shell, program};
@@ -162,4 +162,22 @@ pub(super) fn role_section(name: &str, database: &Database, right: &str, allow: 
          owned_objects = \"drop\"\nallow = [\"{allow}\"]\n",
         database.engine,
     )
+}
+
+/// The leased accounts that are in the sample's group of readers, whatever Mayfly's books say.
+pub(super) async fn accounts(database: &Database, server: &Server) -> Vec<String> {
+    let group = &database.sample.names.read;
+    let members = match database.engine {
+        Engine::Postgres => format!(
+            "SELECT a.rolname FROM pg_auth_members m JOIN pg_roles a ON a.oid = m.member \
+             JOIN pg_roles g ON g.oid = m.roleid WHERE g.rolname = '{group}' AND a.rolname LIKE 'mf\\_%'"
+        ),
+        Engine::Mysql => format!(
+            "SELECT TO_USER FROM mysql.role_edges WHERE FROM_USER = '{group}' AND TO_USER LIKE 'mf\\_%'"
+        ),
+        Engine::Mariadb => {
+            format!("SELECT User FROM mysql.roles_mapping WHERE Role = '{group}' AND User LIKE 'mf\\_%'")
+        }
+    };
+    database.ask_superuser(server, &members).await
 }
