@@ -13,6 +13,7 @@ mod lifecycle;
 mod mysql;
 mod outages;
 mod postgres;
+mod program;
 mod recovery;
 mod sandbox;
 mod store;

@@ -42,7 +42,7 @@ impl Client {
         let program = child::find_program(program_of(credential.engine))?;
         let contents = match credential.engine {
             Engine::Postgres => credential.pgpass()?,
-            Engine::Mysql | Engine::Mariadb => credential.my_cnf(credential.engine)?,
+            Engine::Mysql | Engine::Mariadb => credential.my_cnf(None)?,
         };
         let file = installation
             .write_private(&format!("{}.login", credential.username), &contents)
