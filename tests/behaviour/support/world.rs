@@ -227,6 +227,21 @@ impl World {
         .await
     }
 
+    /// Waits for the lease to end, moving the clock to its next attempt whenever one failed. How many attempts that takes is
+    /// not for a test to know: what disturbed the first may still disturb the second.
+    pub(crate) async fn ends(&self, id: LeaseId, state: StateName) -> Lease {
+        eventually(&format!("lease {id} is {} in the end", state.as_str()), async || {
+            let lease = self.lease(id).await;
+            if let LeaseState::Ending { next_attempt_at, attempts: 1.., .. } = lease.state
+                && next_attempt_at > self.clock.now()
+            {
+                self.clock.advance(next_attempt_at.duration_since(self.clock.now()));
+            }
+            (lease.state.name() == state).then_some(lease)
+        })
+        .await
+    }
+
     /// All leases there are.
     pub(crate) async fn leases(&self) -> Vec<Lease> {
         use mayfly::store::{LeaseFilter, LeaseStore as _, PageRequest};
