@@ -102,7 +102,7 @@ async fn on_own_server(engine: Engine, leases: usize) {
     down_at_expiry(&world, &issued).await;
     server.start_again().await.unwrap();
     for id in issued {
-        world.ends(id, StateName::Expired).await;
+        world.reaches(id, StateName::Expired).await;
     }
     // Issuing needs no clock to pass once the server is back.
     let last = world.issue().await.unwrap().lease.id;
@@ -290,7 +290,7 @@ async fn a_connection_cut_in_the_middle_of_any_step_of_ending_is_made_good() {
             let (_, error, next) = ending(&lease);
             assert!(error.is_some(), "{statement}");
             assert!(next > world.clock.now());
-            world.ends(lease.id, StateName::Expired).await;
+            world.reaches(lease.id, StateName::Expired).await;
             session.ask("SELECT 1").await.unwrap_err();
         }
         assert_clean(&world, &database, database.server.unwrap()).await;
@@ -324,7 +324,7 @@ async fn one_account_that_cannot_be_ended_delays_no_other_on_its_target() {
             let outcomes = join_all(issued.iter().map(|id| outcome(*id))).await;
             assert_eq!(outcomes.iter().filter(|ended| **ended).count(), 5, "{kind:?}");
             for id in issued {
-                world.ends(id, StateName::Expired).await;
+                world.reaches(id, StateName::Expired).await;
             }
         }
         assert_clean(&world, &database, database.server.unwrap()).await;
@@ -351,7 +351,7 @@ async fn somebody_holding_on_to_what_an_account_owns_delays_only_that_account() 
         world.reaches(other, StateName::Expired).await;
         owner.ask("SELECT 1").await.unwrap_err();
         holder.ask("ROLLBACK").await.unwrap();
-        world.ends(held.lease.id, StateName::Expired).await;
+        world.reaches(held.lease.id, StateName::Expired).await;
         assert_clean(&world, &database, server).await;
     }
 }
@@ -426,7 +426,7 @@ async fn a_lease_that_cannot_be_recorded_as_active_is_not_delivered() {
         let lease = world.leases().await.into_iter().find(|lease| lease.state.name().is_live()).unwrap();
         let LeaseState::Provisioning { deadline } = lease.state else { panic!("{lease:?}") };
         pass_to(&world, deadline);
-        world.ends(lease.id, StateName::Failed).await;
+        world.reaches(lease.id, StateName::Failed).await;
         assert_clean(&world, &database, database.server.unwrap()).await;
     }
 }

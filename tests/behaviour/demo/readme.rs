@@ -13,8 +13,8 @@ use super::{Running, all_are_wanted, mayfly, scratch, signal};
 /// The lines of a transcript.
 fn transcript(name: &str) -> Vec<String> {
     let readme = include_str!("../../../README.md");
-    let (_, rest) = readme.split_once(&format!("<!-- transcript:{name} -->\n")).expect(name);
-    let (block, _) = rest.split_once("<!-- end -->").expect(name);
+    let (_, rest) = readme.split_once(&format!("<!-- transcript:{name} -->\n")).unwrap();
+    let (block, _) = rest.split_once("<!-- end -->").unwrap();
     block.lines().filter(|line| !line.starts_with("```")).map(str::to_owned).collect()
 }
 
@@ -42,7 +42,7 @@ async fn typed(name: &str, environment: &[(String, String)], directory: &std::pa
         shell.args(["-c", &format!("{command} 2>&1")]).envs(environment.iter().cloned());
         shell.env("HOME", directory).stdin(Stdio::null());
         let output = shell.output().await.unwrap();
-        seen.push_str(&format!("$ {command}\n{}", String::from_utf8(output.stdout).unwrap()));
+        seen.extend(["$ ", command, "\n", &String::from_utf8(output.stdout).unwrap()]);
     }
     seen
 }

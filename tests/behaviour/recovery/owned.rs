@@ -103,7 +103,7 @@ async fn a_target_taken_out_of_the_configuration_is_named_and_its_leases_end_whe
         let mut catalogue = Catalogue::default();
         catalogue.targets.insert(target.name().clone(), target);
         world.catalogue.replace(catalogue);
-        world.ends(id, StateName::Expired).await;
+        world.reaches(id, StateName::Expired).await;
         assert_clean(&world, &database, database.server.unwrap()).await;
     }
 }
