@@ -11,6 +11,7 @@ COPY proto proto
 COPY src src
 # Not built here, but cargo wants every target of the manifest to exist.
 COPY tests tests
+COPY benches benches
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin mayfly \
     && install -D target/release/mayfly /image/usr/local/bin/mayfly

@@ -118,6 +118,7 @@ async fn measure_engine(binaries: Binaries, options: &Options, report: &mut Repo
         report.add(store::commits(&world, options).await?);
     }
     for kind in KINDS.iter().filter(|kind| kind.engine == engine && options.measures(kind.name)) {
+        report.add(round::preparing(&world, *kind, options).await?);
         for &callers in &options.callers {
             eprintln!("{}, {callers} at once …", kind.name);
             let measured = round::compare(&world, *kind, callers, options).await?;

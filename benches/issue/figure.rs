@@ -75,6 +75,7 @@ pub(crate) fn of_issuing(kind: &Kind, callers: usize, measured: &Measured) -> Ve
         rate,
         Figure::of(named("p50"), "ms", &mayfly.p50, &raw.p50),
         Figure::of(named("p99"), "ms", &mayfly.p99, &raw.p99),
+        Figure::of(named("processor"), "ms", &mayfly.processor, &raw.processor),
     ];
     if callers == 1 {
         let overheads: Vec<f64> = mayfly.p50.iter().zip(&raw.p50).map(|(ours, raw)| ours - raw).collect();

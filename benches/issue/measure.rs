@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{Outcome, line::Line, raw::Job};
@@ -16,6 +17,11 @@ use super::{Outcome, line::Line, raw::Job};
 #[expect(clippy::disallowed_methods, reason = "a benchmark is about the time that really passes")]
 pub(crate) fn moment() -> Instant {
     Instant::now()
+}
+
+/// What this process has used of the processors so far.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default()
 }
 
 /// What to do: so many calls. A raw line takes its statements from the jobs; Mayfly makes up its own.
@@ -31,6 +37,7 @@ pub(crate) struct Taken {
     /// The accounts that exist now.
     pub(crate) accounts: Vec<String>,
     elapsed: Duration,
+    processor: Duration,
     latencies: Vec<Duration>,
 }
 
@@ -38,6 +45,11 @@ impl Taken {
     /// Calls per second.
     pub(crate) fn rate(&self) -> f64 {
         self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// Milliseconds of processor time of this process for one call.
+    pub(crate) fn processor(&self) -> f64 {
+        self.processor.as_secs_f64() * 1e3 / self.latencies.len() as f64
     }
 
     /// The latency, in milliseconds, that a share of the calls stays below; nearest rank.
@@ -70,9 +82,9 @@ pub(crate) async fn drive(lines: Vec<Line>, work: &Work) -> Outcome<(Vec<Line>, 
         });
     }
     start.wait().await;
-    let began = moment();
+    let (began, processor) = (moment(), processor_time());
     let ended: Vec<Outcome<_>> = tasks.join_all().await;
-    let elapsed = began.elapsed();
+    let (elapsed, processor) = (began.elapsed(), processor_time().saturating_sub(processor));
     let (mut lines, mut accounts, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
     for ended in ended {
         let (line, done) = ended?;
@@ -83,7 +95,7 @@ pub(crate) async fn drive(lines: Vec<Line>, work: &Work) -> Outcome<(Vec<Line>, 
         }
     }
     latencies.sort_unstable();
-    Ok((lines, Taken { accounts, elapsed, latencies }))
+    Ok((lines, Taken { accounts, elapsed, processor, latencies }))
 }
 
 /// The middle one; of an even number, the mean of the middle two.

@@ -1,14 +1,19 @@
 //! A second opinion on the raw database: PostgreSQL's own driver with the same statements.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
+use mayfly::sandbox::Locations;
 use tokio::process::Command;
 
 use super::{Kind, Outcome, figure::Figure, options::Options, raw::scram_verifier, world::World};
 
 const PREFIX: &str = "mf_pgbench_";
 
-/// `pgbench` beside our raw loop; `None` when it is not installed beside the server.
+/// `pgbench` beside our raw loop; `None` when it is not installed.
 pub(crate) async fn cross_check(
     world: &World,
     kind: Kind,
@@ -16,10 +21,7 @@ pub(crate) async fn cross_check(
     raw_rate: f64,
     options: &Options,
 ) -> Outcome<Option<Figure>> {
-    let program = world.server().binaries().server().with_file_name("pgbench");
-    if !program.is_file() {
-        return Ok(None);
-    }
+    let Some(program) = program(world.server().binaries().server()) else { return Ok(None) };
     let script = world.directory().join("pgbench.sql");
     fs::write(&script, statements(kind, world.group()))?;
     let transactions = ((raw_rate * options.seconds) as usize / callers).clamp(10, 125).to_string();
@@ -46,6 +48,16 @@ pub(crate) async fn cross_check(
     }
     let name = format!("{}.callers-{callers}.raw-by-pgbench", kind.name);
     Ok(Some(Figure::of(name, "accounts/s", &rates, &vec![raw_rate; rates.len()])))
+}
+
+/// Beside the server, wherever a link to it leads, or on the path.
+fn program(server: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(server).ok();
+    let beside =
+        std::iter::once(server).chain(real.as_deref()).map(|server| server.with_file_name("pgbench"));
+    let path = Locations::from_environment().path;
+    let on_path = path.iter().map(|directory| directory.join("pgbench"));
+    beside.chain(on_path).find(|program| program.is_file())
 }
 
 /// The two statements as one message, with names drawn by pgbench.

@@ -2,8 +2,9 @@
 
 use super::{
     Kind, Outcome,
+    figure::Figure,
     line::Line,
-    measure::{Taken, Work, drive, median},
+    measure::{Taken, Work, drive, median, moment},
     options::Options,
     raw, tidy,
     world::World,
@@ -24,6 +25,8 @@ pub(crate) struct Side {
     pub(crate) p50: Vec<f64>,
     /// Milliseconds.
     pub(crate) p99: Vec<f64>,
+    /// Milliseconds of processor time of this process (Mayfly, callers, raw loop; not the servers) for one account.
+    pub(crate) processor: Vec<f64>,
 }
 
 impl Side {
@@ -31,6 +34,7 @@ impl Side {
         self.rates.push(taken.rate());
         self.p50.push(taken.latency(0.5));
         self.p99.push(taken.latency(0.99));
+        self.processor.push(taken.processor());
     }
 }
 
@@ -55,6 +59,21 @@ struct Table<'w> {
     mayfly: Vec<Line>,
     raw: Vec<Line>,
     administrator: Line,
+}
+
+/// How long it takes to draw a password and compute its verifier, one at a time: milliseconds, a median each round.
+pub(crate) async fn preparing(world: &World, kind: Kind, options: &Options) -> Outcome<Figure> {
+    let mut rounds = Vec::new();
+    for _ in 0..options.rounds {
+        let mut taken = Vec::new();
+        for _ in 0..FEWEST {
+            let began = moment();
+            world.prepare(kind).await?;
+            taken.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        rounds.push(median(&taken));
+    }
+    Ok(Figure::of(format!("{}.verifier", kind.name), "ms", &rounds, &[]))
 }
 
 /// Compares the two sides.

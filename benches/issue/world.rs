@@ -1,6 +1,9 @@
 //! A server, a sample on it, and a whole Mayfly in front of it.
 
-use std::{fmt::Write as _, fs, net::SocketAddr, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap, fmt::Write as _, fs, net::SocketAddr, os::unix::fs::OpenOptionsExt as _,
+    path::Path, sync::Arc,
+};
 
 use mayfly::{
     api::proto::{
@@ -10,9 +13,10 @@ use mayfly::{
     app::Application,
     clock::SystemClock,
     config::{Config, SystemEnvironment},
+    domain::{Role, RoleName},
     random::SystemRandom,
     sandbox::{Administrator, Binaries, Durability, Sample, SampleNames, Server, ServerSpec},
-    target::Surroundings,
+    target::{Surroundings, Target, connect},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -36,6 +40,8 @@ pub(crate) struct World {
     server: Server,
     sample: Sample,
     directory: TempDir,
+    target: Arc<dyn Target>,
+    roles: BTreeMap<RoleName, Role>,
     address: SocketAddr,
     authority: String,
     bearers: Vec<MetadataValue<Ascii>>,
@@ -58,13 +64,26 @@ impl World {
         // Once a process: further worlds log as the first does.
         let _ = mayfly::telemetry::start(&config.log);
         let surroundings = Surroundings { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) };
+        let settings = config.targets.values().next().ok_or("no target")?.clone();
+        let target = connect(settings, surroundings.clone())?;
+        let roles = config.roles.clone();
         let mut application = Application::build(config, surroundings, &SystemEnvironment).await?;
         let address = application.address();
         let token = application.take_first_token().ok_or("the first token is not shown")?;
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(application.run(shutdown.clone()));
-        let mut world =
-            Self { server, sample, directory, address, authority, bearers: Vec::new(), shutdown, serving };
+        let mut world = Self {
+            server,
+            sample,
+            directory,
+            target,
+            roles,
+            address,
+            authority,
+            bearers: Vec::new(),
+            shutdown,
+            serving,
+        };
         world.add_callers(token.expose(), options.callers.iter().copied().max().unwrap_or(1)).await?;
         Ok(world)
     }
@@ -87,6 +106,13 @@ impl World {
     /// The account Mayfly administers the server with; the raw loop uses it as well.
     pub(crate) fn raw_account(&self) -> &Administrator {
         &self.sample.administrator
+    }
+
+    /// Draws a password and computes its verifier, as an issue does.
+    pub(crate) async fn prepare(&self, kind: Kind) -> Outcome<()> {
+        let role = self.roles.get(&kind.role.parse()?).ok_or("no such role")?;
+        self.target.prepare(role).await?;
+        Ok(())
     }
 
     /// Lines to Mayfly: a principal, a token and a connection each.

@@ -71,7 +71,7 @@ async fn client(credential: &Credential, arguments: &[String]) -> Result<(Comman
         Engine::Postgres => for_libpq(&mut command, credential)?,
         Engine::Mysql | Engine::Mariadb => {
             let flavour = flavour(&program).await;
-            for_mysql(&mut command, &credential.my_cnf(flavour)?)?
+            for_mysql(&mut command, &credential.my_cnf(Some(flavour))?)?
         }
     };
     command.args(arguments);
@@ -150,7 +150,7 @@ mod tests {
     fn the_password_for_mysql_is_in_a_file_named_first() {
         let credential = credential(Engine::Mariadb);
         let mut command = Command::new("mariadb");
-        let directory = for_mysql(&mut command, &credential.my_cnf(Engine::Mariadb).unwrap()).unwrap();
+        let directory = for_mysql(&mut command, &credential.my_cnf(Some(Engine::Mariadb)).unwrap()).unwrap();
         let expected = format!("--defaults-file={}", directory.path().join("my.cnf").display());
         assert_eq!(arguments(&command), [expected]);
     }

@@ -7,7 +7,7 @@ use tonic::Request;
 
 use super::{
     CliError, Connection, Context, Credential, CredentialFormat, Exit, Output, duration, error::printable,
-    view,
+    holding, view,
 };
 use crate::api::proto;
 
@@ -74,8 +74,12 @@ pub async fn run(args: CredsArgs, context: &mut Context) -> Result<Exit, CliErro
     let format = form(args.format, context.output.is_json())?;
     let connection = context.connect()?;
     let (lease, credential) = issue(&connection, &args.wish, &args.idempotency_key, &context.output).await?;
-    let rendered = credential.render(format, &lease)?;
-    context.output.data(&rendered)?;
+    let rendered = credential.render(format, &lease);
+    if let Err(error) = rendered.and_then(|rendered| context.output.data(&rendered)) {
+        // Nobody holds it: it need not live on.
+        holding::release(&lease.name, &connection, &mut context.output).await;
+        return Err(error);
+    }
     if format != CredentialFormat::Json {
         for line in words(&lease, context.clock.now()) {
             context.output.note(&line);

@@ -55,11 +55,6 @@ impl CliError {
         Self::new(exit, chain(cause))
     }
 
-    /// A command whose body is not part of this build.
-    pub fn not_built(command: &str) -> Self {
-        Self::new(Exit::Internal, format!("`mayfly {command}` is not part of this build"))
-    }
-
     /// Adds what could be done about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -85,10 +80,15 @@ impl CliError {
                 format!("cannot reach Mayfly at {address}"),
                 "is `mayfly serve` running there? --address or MAYFLY_ADDRESS says where to call",
             ),
-            // With TLS 1.3 a server turns a client's certificate down only after the handshake.
-            Code::Unknown => (
+            // With TLS 1.3 a server turns a client's certificate down only after the handshake; one that speaks TLS answers
+            // clear text with what is no HTTP/2, or not at all.
+            Code::Unknown | Code::Internal => (
                 format!("the line to Mayfly at {address} broke"),
-                "with mutual TLS: --client-certificate and --client-key say which certificate to show",
+                if address.starts_with("https:") {
+                    "with mutual TLS: --client-certificate and --client-key say which certificate to show"
+                } else {
+                    "if it speaks TLS, its address begins with https://"
+                },
             ),
             _ => return None,
         };

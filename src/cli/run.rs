@@ -84,7 +84,7 @@ fn prepare(command: &mut Command, credential: &Credential, lease: &str) -> Resul
     if credential.engine == Engine::Postgres {
         return Ok(None);
     }
-    let (directory, _) = private_file("my.cnf", &credential.my_cnf(credential.engine)?)?;
+    let (directory, _) = private_file("my.cnf", &credential.my_cnf(None)?)?;
     command.env("MYSQL_HOME", directory.path());
     if credential.engine == Engine::Mariadb {
         command.env("MARIADB_HOME", directory.path());

@@ -6,8 +6,11 @@
 //! ```
 //! ENDING keeps its cause, attempts and last error, and is retried until the account is verified absent.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+
+/// No attempt at an end is put off for longer than this, whatever its failures and its target's bounds.
+pub const FURTHEST_ATTEMPT: SignedDuration = SignedDuration::from_hours(1);
 
 /// Why a lease ends. The first cause stands: a lease already ending for one reason is not re-labelled by another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,6 +276,13 @@ impl LeaseState {
         }
     }
 
+    /// Whether an end may be attempted at a moment: the next attempt is due, or lies further ahead than any back-off puts it,
+    /// because the clock was set back since.
+    pub fn may_be_attempted(&self, now: Timestamp) -> bool {
+        let furthest = now.saturating_add(FURTHEST_ATTEMPT).unwrap_or(Timestamp::MAX);
+        matches!(self, LeaseState::Ending { next_attempt_at: next, .. } if *next <= now || *next > furthest)
+    }
+
     fn ending(cause: EndCause, since: Timestamp, not_before: Timestamp) -> LeaseState {
         LeaseState::Ending {
             cause,
@@ -483,6 +493,16 @@ mod tests {
         let ended = state.after(LeaseEvent::Ended { at: at(80), report: did(2) }).unwrap();
         assert!(matches!(ended, LeaseState::Ended { report: EndReport { sessions_ended: 4, .. }, .. }));
         assert_eq!(ended.due_at(), None);
+    }
+
+    #[test]
+    fn an_end_is_attempted_when_due_and_when_the_clock_was_set_back() {
+        let state = ending(EndCause::Expired); // next attempt at 5
+        assert!(!state.may_be_attempted(at(4)));
+        assert!(state.may_be_attempted(at(5)));
+        assert!(!state.may_be_attempted(at(5 - 3600)));
+        assert!(state.may_be_attempted(at(5 - 3601)));
+        assert!(!LeaseState::Active { expires_at: at(5) }.may_be_attempted(at(9)));
     }
 
     #[test]

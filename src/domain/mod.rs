@@ -20,7 +20,8 @@ pub use engine::Engine;
 pub use id::{IdError, LeaseId, TokenId};
 pub use lease::{EndPlan, Lease, LeaseKind, LeaseTerms};
 pub use lease_state::{
-    EndCause, EndReport, IllegalTransition, LeaseEvent, LeaseState, ObjectCounts, Outcome, StateName,
+    EndCause, EndReport, FURTHEST_ATTEMPT, IllegalTransition, LeaseEvent, LeaseState, ObjectCounts, Outcome,
+    StateName,
 };
 pub use name::{GroupName, NameError, PrincipalName, RoleName, TargetName};
 pub use principal::{ADMINISTRATORS, Principal, PrincipalKind, PrincipalRef, UnknownPrincipalKind};

@@ -17,7 +17,7 @@ use crate::{
     audit::{Actor, Draft},
     domain::{
         Account, AccountName, EndCause, EndPlan, Engine, Lease, LeaseEvent, LeaseId, LeaseKind, LeaseState,
-        LeaseTerms, Password, Role, RoleName, Ttl,
+        LeaseTerms, Password, Role, RoleName, StateName, Ttl,
     },
     identity::Caller,
     policy,
@@ -223,12 +223,11 @@ impl Issuer {
     /// target took its time) may have been verified gone before the account came to exist. Nobody has its password, so it has
     /// no session and no object: it is dropped right here.
     async fn take_back_if_ended(&self, attempt: &Attempt, lease: &Lease) {
-        match self.store.lease(lease.id).await {
-            Ok(Some(Lease {
-                state: LeaseState::Provisioning { .. } | LeaseState::Active { .. }, ..
-            })) => return,
-            // In doubt, dropping once more does no harm.
-            _ => {}
+        // In doubt, dropping once more does no harm.
+        if let Ok(Some(now)) = self.store.lease(lease.id).await
+            && matches!(now.state.name(), StateName::Provisioning | StateName::Active)
+        {
+            return;
         }
         for _ in 0..TAKE_BACKS {
             match attempt.target.remove(LeasedAccount::of(lease)).await {
@@ -253,6 +252,12 @@ impl Issuer {
                 let message = "the first request with this idempotency key is still under way";
                 let refusal = Refusal::new(RefusalKind::InProgress, message);
                 return Err(refusal.retry_after(std::time::Duration::from_secs(1)));
+            }
+            // It failed; once it is verified gone, the key is free for another try.
+            LeaseState::Ending { cause: EndCause::Failed { .. }, .. } => {
+                let message = "what the first request with this idempotency key began is still being undone";
+                let refusal = Refusal::new(RefusalKind::InProgress, message);
+                return Err(refusal.retry_after(std::time::Duration::from_secs(5)));
             }
             LeaseState::Active { .. } | LeaseState::Ending { .. } | LeaseState::Ended { .. } => {
                 let message =

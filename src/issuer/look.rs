@@ -54,13 +54,11 @@ impl Issuer {
 
     /// The lease, if the caller may see it. Somebody else's is told as if there were none; either is recorded.
     pub(super) async fn visible_lease(&self, caller: &Caller, id: LeaseId) -> Result<Lease, Refusal> {
-        match self.store.lease(id).await?.filter(|lease| may_view(caller, lease)) {
-            Some(lease) => Ok(lease),
-            None => {
-                let refusal = Refusal::not_found(format!("there is no lease {id}, or it is not yours"));
-                Err(self.refuse(caller, "lease.viewed", format!("leases/{id}"), refusal).await)
-            }
+        if let Some(lease) = self.store.lease(id).await?.filter(|lease| may_view(caller, lease)) {
+            return Ok(lease);
         }
+        let refusal = Refusal::not_found(format!("there is no lease {id}, or it is not yours"));
+        Err(self.refuse(caller, "lease.viewed", format!("leases/{id}"), refusal).await)
     }
 
     pub(super) fn target_of(&self, lease: &Lease) -> Result<Arc<dyn Target>, Refusal> {

@@ -166,7 +166,7 @@ impl Lane {
         let now = self.parts.reaper.clock.now();
         let marked = future::join_all(due.into_iter().map(|lease| self.mark_one(lease, now))).await;
         let marked: Vec<Lease> = marked.into_iter().collect::<Result<_, _>>()?;
-        let ready = |lease: &Lease| matches!(&lease.state, LeaseState::Ending { next_attempt_at, .. } if *next_attempt_at <= now);
+        let ready = |lease: &Lease| lease.state.may_be_attempted(now);
         Ok(marked.into_iter().filter(ready).collect())
     }
 

@@ -116,7 +116,10 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
-    use crate::config::{Config, SystemEnvironment};
+    use crate::{
+        config::{Config, SystemEnvironment},
+        domain::TargetName,
+    };
 
     #[test]
     fn it_is_accepted_without_a_warning_whatever_the_engines() {
@@ -141,7 +144,7 @@ mod tests {
                 Config::parse(&text, &directory.path().join(CONFIGURATION), &SystemEnvironment).unwrap();
             assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
             assert_eq!(loaded.config.server.listen, listen);
-            let names: Vec<&str> = loaded.config.targets.keys().map(|name| name.as_str()).collect();
+            let names: Vec<&str> = loaded.config.targets.keys().map(TargetName::as_str).collect();
             assert_eq!(names, targets.iter().map(TrialTarget::name).collect::<Vec<_>>());
             assert_eq!(loaded.config.roles.len(), 2 * engines.len());
         }

@@ -124,6 +124,23 @@ impl Sample {
         self.run_on_postgres(server, &self.names.database, statements::POSTGRES_DATABASE.to_vec()).await
     }
 
+    /// Grants Mayfly's account what it can do without, but not everything: details of sessions, and the removal of what
+    /// leased accounts leave.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn add_comfort(&self, server: &Server) -> Result<(), SampleError> {
+        match server.engine() {
+            Engine::Postgres => {
+                self.run_on_postgres(server, "postgres", statements::POSTGRES_COMFORT.to_vec()).await
+            }
+            Engine::Mysql => {
+                self.run_on_mysql(server, server.administrator(), statements::MYSQL_COMFORT.to_vec()).await
+            }
+            Engine::Mariadb => Ok(()),
+        }
+    }
+
     async fn run_on_postgres(
         &self,
         server: &Server,

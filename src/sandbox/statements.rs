@@ -23,6 +23,15 @@ pub(super) const POSTGRES_FROM_16: &[&str] = &[
     "GRANT {owner} TO {administrator} WITH INHERIT TRUE, SET TRUE",
 ];
 
+/// PostgreSQL, beyond what must be: lets the administration account see where sessions come from and what they do.
+pub(super) const POSTGRES_COMFORT: &[&str] = &["GRANT pg_read_all_stats TO {administrator}"];
+
+/// MySQL, beyond what must be: lets the administration account drop routines that leased accounts leave.
+pub(super) const MYSQL_COMFORT: &[&str] = &[
+    "GRANT SHOW_ROUTINE ON *.* TO {administrator}@'%'",
+    "GRANT ALTER ROUTINE ON {database}.* TO {administrator}@'%'",
+];
+
 /// PostgreSQL, in the sample database. In the schema `drafts` leased accounts can create, and so own, objects.
 pub(super) const POSTGRES_DATABASE: &[&str] = &[
     "REVOKE ALL ON SCHEMA public FROM PUBLIC",

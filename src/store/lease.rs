@@ -25,7 +25,7 @@ pub enum Begun {
     /// It is durable now.
     Fresh(Lease),
     /// The same principal asked for the same terms under the same idempotency key before: that lease, as it is now. Nothing
-    /// was written.
+    /// was written. A lease that is FAILED delivered nothing and does not count: the request is made anew.
     Repeated(Lease),
 }
 
@@ -106,7 +106,10 @@ pub trait LeaseStore: Send + Sync {
     /// When the store fails.
     async fn list(&self, filter: &LeaseFilter, page: PageRequest) -> Result<Page<Lease>, StoreError>;
 
-    /// Live leases on a target that are due at `now`, most overdue first.
+    /// Live leases on a target that are due at `now`, most overdue first; then those whose end is put off beyond
+    /// [`FURTHEST_ATTEMPT`], which happens when the clock is set back.
+    ///
+    /// [`FURTHEST_ATTEMPT`]: crate::domain::FURTHEST_ATTEMPT
     ///
     /// # Errors
     /// When the store fails.

@@ -216,7 +216,7 @@ pub trait Target: Send + Sync {
     /// there any more. `true`: verified gone.
     async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError>;
 
-    /// The account's live sessions.
+    /// The account's live sessions. Uses the issuing pool: looking must not crowd out ending.
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError>;
 
     /// Whether it answers, and as what.

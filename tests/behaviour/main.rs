@@ -1,18 +1,19 @@
 //! Behaviour, against real servers.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "clippy's exception for tests does not reach the helpers of an integration test"
 )]
 
 mod api;
+mod demo;
 mod deploy;
 mod lifecycle;
 mod mysql;
 mod outages;
 mod postgres;
+mod program;
 mod recovery;
 mod sandbox;
 mod store;

@@ -147,14 +147,14 @@ impl Credential {
         }
     }
 
-    /// Sections for an option file of MySQL's and MariaDB's clients. `flavour` is whose client will read it.
+    /// Sections for an option file of MySQL's and MariaDB's clients. `reader` is whose client will read it; `None`: either's.
     ///
     /// # Errors
     /// When the engine is another.
-    pub fn my_cnf(&self, flavour: Engine) -> Result<String, CliError> {
+    pub fn my_cnf(&self, reader: Option<Engine>) -> Result<String, CliError> {
         match self.engine {
             Engine::Postgres => Err(wrong_form("my.cnf", self.engine, "pgpass")),
-            Engine::Mysql | Engine::Mariadb => Ok(mysql::my_cnf(self, flavour)),
+            Engine::Mysql | Engine::Mariadb => Ok(mysql::my_cnf(self, reader)),
         }
     }
 
@@ -174,7 +174,7 @@ impl Credential {
                 .join("\n")),
             CredentialFormat::Url => Ok(self.url()),
             CredentialFormat::Pgpass => self.pgpass(),
-            CredentialFormat::MyCnf => self.my_cnf(self.engine),
+            CredentialFormat::MyCnf => self.my_cnf(None),
         }
     }
 

@@ -69,7 +69,7 @@ pub(super) fn url(credential: &Credential) -> String {
     )
 }
 
-pub(super) fn my_cnf(credential: &Credential, flavour: Engine) -> String {
+pub(super) fn my_cnf(credential: &Credential, reader: Option<Engine>) -> String {
     let mut lines = vec![
         "[client]".to_owned(),
         format!("host={}", quote::option_value(&credential.endpoint.host)),
@@ -79,7 +79,7 @@ pub(super) fn my_cnf(credential: &Credential, flavour: Engine) -> String {
         format!("user={}", quote::option_value(&credential.username)),
         format!("password={}", quote::option_value(credential.password.expose())),
     ];
-    lines.extend(tls(credential.tls, flavour).iter().map(|&line| line.to_owned()));
+    lines.extend(tls(credential.tls, reader).iter().map(|&line| line.to_owned()));
     if !credential.database.is_empty() {
         // Not under [client]: mysqldump and mysqladmin know no option of that name.
         lines.push("[mysql]".to_owned());
@@ -88,15 +88,21 @@ pub(super) fn my_cnf(credential: &Credential, flavour: Engine) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The options of the two families of clients differ; one that does not know an option ends rather than connecting without.
-fn tls(mode: TlsMode, flavour: Engine) -> &'static [&'static str] {
-    match (mode, flavour) {
+/// The options of the two families of clients differ. One that does not know an option ends rather than connecting without;
+/// so where either may read the file, MySQL's is marked as one that others pass over, and MariaDB's are in a section that
+/// only they read.
+fn tls(mode: TlsMode, reader: Option<Engine>) -> &'static [&'static str] {
+    match (mode, reader) {
         // The client's own default: TLS where the server offers it.
         (TlsMode::Disable, _) => &[],
-        (TlsMode::Require, Engine::Mariadb) => &["ssl"],
-        (TlsMode::VerifyFull, Engine::Mariadb) => &["ssl", "ssl-verify-server-cert"],
-        (TlsMode::Require, _) => &["ssl-mode=REQUIRED"],
-        (TlsMode::VerifyFull, _) => &["ssl-mode=VERIFY_IDENTITY"],
+        (TlsMode::Require, Some(Engine::Mariadb)) => &["ssl"],
+        (TlsMode::VerifyFull, Some(Engine::Mariadb)) => &["ssl", "ssl-verify-server-cert"],
+        (TlsMode::Require, Some(_)) => &["ssl-mode=REQUIRED"],
+        (TlsMode::VerifyFull, Some(_)) => &["ssl-mode=VERIFY_IDENTITY"],
+        (TlsMode::Require, None) => &["loose-ssl-mode=REQUIRED", "[client-mariadb]", "ssl"],
+        (TlsMode::VerifyFull, None) => {
+            &["loose-ssl-mode=VERIFY_IDENTITY", "[client-mariadb]", "ssl", "ssl-verify-server-cert"]
+        }
     }
 }
 
@@ -121,7 +127,7 @@ mod tests {
     #[test]
     fn the_real_client_reads_the_option_file_back() {
         let credential = credential(Engine::Mariadb);
-        let Some(arguments) = read_back(&my_cnf(&credential, Engine::Mariadb)) else { return };
+        let Some(arguments) = read_back(&my_cnf(&credential, None)) else { return };
         for expected in [
             format!("--user={} ", credential.username),
             format!("--password={} ", credential.password.expose()),
@@ -136,8 +142,12 @@ mod tests {
     fn tls_is_asked_for_in_the_words_of_the_client() {
         let mut credential = credential(Engine::Mysql);
         credential.tls = TlsMode::VerifyFull;
-        assert!(my_cnf(&credential, Engine::Mysql).contains("\nssl-mode=VERIFY_IDENTITY\n"));
-        assert!(my_cnf(&credential, Engine::Mariadb).contains("\nssl\nssl-verify-server-cert\n"));
+        let of = |reader| my_cnf(&credential, reader);
+        assert!(of(Some(Engine::Mysql)).contains("\nssl-mode=VERIFY_IDENTITY\n"));
+        assert!(of(Some(Engine::Mariadb)).contains("\nssl\nssl-verify-server-cert\n"));
+        let either =
+            "\nloose-ssl-mode=VERIFY_IDENTITY\n[client-mariadb]\nssl\nssl-verify-server-cert\n[mysql]\n";
+        assert!(of(None).contains(either));
         assert!(url(&credential).ends_with("/app?ssl-mode=VERIFY_IDENTITY"));
     }
 

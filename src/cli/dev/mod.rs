@@ -56,7 +56,7 @@ pub struct DevArgs {
 pub async fn run(args: DevArgs, context: &mut Context) -> Result<Exit, CliError> {
     let found = find::servers(&args)?;
     for missing in &found.missing {
-        context.output.note(&format!("going on without: {missing}"));
+        context.output.note(&format!("{missing}. Going on without it."));
     }
     let mut signals = Signals::of_process()?;
     let spec = InstallationSpec { servers: found.servers, listen: args.listen };
@@ -92,7 +92,7 @@ async fn serve_until_told(
         ended = &mut serving => return how_it_ended(ended),
         _ = signals.next_to_end() => {}
     }
-    context.output.note("\nstopping; once more: at once");
+    context.output.note("\nstopping (Ctrl-C again: at once)");
     shutdown.cancel();
     tokio::select! {
         ended = &mut serving => how_it_ended(ended),

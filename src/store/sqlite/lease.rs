@@ -102,7 +102,7 @@ fn by_key(connection: &Connection, lease: &Lease) -> rusqlite::Result<Option<Lea
         .prepare_cached(concat!(
             "SELECT ",
             lease_columns!(),
-            " FROM lease WHERE principal = ?1 AND idempotency_key = ?2"
+            " FROM lease WHERE principal = ?1 AND idempotency_key = ?2 AND state <> 'failed'"
         ))?
         .query_row(params![lease.principal.name.as_str(), key], lease_row::read)
         .optional()

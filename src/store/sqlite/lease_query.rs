@@ -8,7 +8,7 @@ use super::{
     row::{moment, parsed, unsigned},
 };
 use crate::{
-    domain::{Lease, LeaseId, PrincipalName, RoleName, StateName, TargetName},
+    domain::{FURTHEST_ATTEMPT, Lease, LeaseId, PrincipalName, RoleName, StateName, TargetName},
     store::{LeaseFilter, Page, PageRequest},
 };
 
@@ -23,6 +23,14 @@ pub(super) const DUE: &str = concat!(
     "SELECT ",
     lease_columns!(),
     " FROM lease INDEXED BY lease_by_due WHERE target = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3"
+);
+
+/// Leases on a target whose end is put off beyond a moment, furthest first.
+pub(super) const PUT_OFF: &str = concat!(
+    "SELECT ",
+    lease_columns!(),
+    " FROM lease INDEXED BY lease_ending WHERE target = ?1 AND state = 'ending' AND due_at > ?2
+      ORDER BY due_at DESC LIMIT ?3"
 );
 
 /// The earliest due time on a target.
@@ -122,7 +130,7 @@ fn in_state(
     statement.query_map(values, |row| parsed(row, 0))?.collect()
 }
 
-/// Live leases on a target that are due, most overdue first.
+/// Live leases on a target that are due, most overdue first; then those put off for longer than anything is.
 pub(super) fn due(
     connection: &Connection,
     target: &TargetName,
@@ -130,10 +138,19 @@ pub(super) fn due(
     limit: usize,
 ) -> rusqlite::Result<Vec<Lease>> {
     let limit = u32::try_from(limit).unwrap_or(MOST).min(MOST);
-    connection
-        .prepare_cached(DUE)?
-        .query_map(params![target.as_str(), now.as_microsecond(), limit], lease_row::read)?
-        .collect()
+    let read = |sql, moment: Timestamp, limit: u32| -> rusqlite::Result<Vec<Lease>> {
+        connection
+            .prepare_cached(sql)?
+            .query_map(params![target.as_str(), moment.as_microsecond(), limit], lease_row::read)?
+            .collect()
+    };
+    let mut leases = read(DUE, now, limit)?;
+    let room = limit.saturating_sub(u32::try_from(leases.len()).unwrap_or(MOST));
+    if room > 0 {
+        let furthest = now.saturating_add(FURTHEST_ATTEMPT).unwrap_or(Timestamp::MAX);
+        leases.extend(read(PUT_OFF, furthest, room)?);
+    }
+    Ok(leases)
 }
 
 /// When the next lease on a target is due.

@@ -14,11 +14,12 @@ mod offline;
 mod readers;
 mod row;
 mod token;
+mod token_cache;
 mod writer;
 
 pub use offline::verify_audit;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::sync::{broadcast, watch};
@@ -26,7 +27,8 @@ use tokio::sync::{broadcast, watch};
 use self::{
     failure::{read_failed, write_failed},
     readers::Readers,
-    writer::{Announcements, Ledger, Writer},
+    token_cache::TokenCache,
+    writer::{Announcements, Ledger, Writer, WriterState},
 };
 use crate::{
     audit::Draft,
@@ -57,6 +59,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     announcements: Announcements,
+    tokens: Arc<TokenCache>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -87,9 +90,11 @@ impl SqliteStore {
             appended: watch::Sender::new(head.seq),
         };
         let bounds = (options.queue.max(1), options.batch.max(1));
-        let writer = Writer::start(connection, hold, head, announcements.clone(), bounds)?;
+        let tokens = Arc::new(TokenCache::default());
+        let state = WriterState { head, announcements: announcements.clone(), tokens: Arc::clone(&tokens) };
+        let writer = Writer::start(connection, hold, state, bounds)?;
         let readers = Readers::new(path, options.readers.max(1));
-        Ok(Self { writer, readers, announcements })
+        Ok(Self { writer, readers, announcements, tokens })
     }
 }
 
@@ -104,6 +109,7 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
+        self.tokens.bar();
         self.readers.close().await;
         if let Some(thread) = self.writer.shut() {
             let ended = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;

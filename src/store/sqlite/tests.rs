@@ -113,6 +113,8 @@ async fn every_question_is_one_range_of_an_index() {
     }
     let due = plan(&connection, lease_query::DUE);
     assert_eq!(due, "SEARCH lease USING INDEX lease_by_due (target=? AND due_at<?)");
+    let put_off = plan(&connection, lease_query::PUT_OFF);
+    assert_eq!(put_off, "SEARCH lease USING INDEX lease_ending (target=? AND due_at>?)");
     let next_due = plan(&connection, lease_query::NEXT_DUE);
     assert_eq!(next_due, "SEARCH lease USING COVERING INDEX lease_by_due (target=? AND due_at>?)");
     store.close().await;

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{Builder, JoinHandle},
@@ -16,6 +16,7 @@ use super::{
     audit,
     failure::{Failure, OperationError, closed},
     file::Hold,
+    token_cache::TokenCache,
 };
 use crate::{
     audit::ChainHead,
@@ -30,9 +31,17 @@ pub(super) struct Ledger<'c> {
     /// The end of the audit chain, with what this transaction appended.
     pub(super) head: ChainHead,
     changed: Vec<Lease>,
+    tokens: &'c TokenCache,
+    tokens_change: bool,
 }
 
 impl Ledger<'_> {
+    /// Says that this transaction changes a token: nobody finds one in memory until it has ended.
+    pub(super) fn change_tokens(&mut self) {
+        self.tokens.bar();
+        self.tokens_change = true;
+    }
+
     /// Has the lease announced once the transaction is durable.
     pub(super) fn announce(&mut self, lease: &Lease) {
         self.changed.push(lease.clone());
@@ -97,6 +106,16 @@ pub(super) struct Announcements {
     pub(super) appended: watch::Sender<u64>,
 }
 
+/// What the writing thread begins with, besides the file.
+pub(super) struct WriterState {
+    /// The end of the audit chain.
+    pub(super) head: ChainHead,
+    /// Where changes are made known.
+    pub(super) announcements: Announcements,
+    /// The tokens in memory.
+    pub(super) tokens: Arc<TokenCache>,
+}
+
 /// The handle on the writing thread.
 pub(super) struct Writer {
     queue: RwLock<Option<SyncSender<Box<dyn Command>>>>,
@@ -108,13 +127,12 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         hold: Hold,
-        head: ChainHead,
-        announcements: Announcements,
+        state: WriterState,
         (waiting, batch): (usize, usize),
     ) -> Result<Self, StoreError> {
         let (queue, commands) = sync_channel(waiting);
         let run = move || {
-            let mut thread = WriterThread { connection, head, announcements, batch };
+            let mut thread = WriterThread { connection, state, batch };
             thread.serve(&commands);
             // In this order: nobody else may open the file before it is closed here.
             drop(thread);
@@ -159,8 +177,7 @@ impl Writer {
 
 struct WriterThread {
     connection: Connection,
-    head: ChainHead,
-    announcements: Announcements,
+    state: WriterState,
     batch: usize,
 }
 
@@ -177,7 +194,14 @@ impl WriterThread {
 
     /// Runs commands in one transaction: all that wait, or those up to one that made SQLite give the transaction up.
     fn transaction(&mut self, waiting: &mut std::vec::IntoIter<Box<dyn Command>>) {
-        let mut ledger = Ledger { connection: &self.connection, head: self.head, changed: Vec::new() };
+        let tokens = Arc::clone(&self.state.tokens);
+        let mut ledger = Ledger {
+            connection: &self.connection,
+            head: self.state.head,
+            changed: Vec::new(),
+            tokens: &tokens,
+            tokens_change: false,
+        };
         if let Err(error) = ledger.execute("BEGIN IMMEDIATE") {
             return settle(waiting, Some(&Failure::of_write(error)));
         }
@@ -190,29 +214,28 @@ impl WriterThread {
                 break;
             }
         }
-        match outcome.and_then(|()| ledger.execute("COMMIT").map_err(Failure::of_write)) {
-            Ok(()) => {
-                let (head, changed) = (ledger.head, ledger.changed);
-                self.publish(head, changed);
-                settle(done, None);
-            }
-            Err(failure) => {
-                drop(ledger);
-                self.undo(&failure);
-                settle(done, Some(&failure));
-            }
+        let committed = outcome.and_then(|()| ledger.execute("COMMIT").map_err(Failure::of_write));
+        let Ledger { head, changed, tokens_change, .. } = ledger;
+        match &committed {
+            Ok(()) => self.publish(head, changed),
+            Err(failure) => self.undo(failure),
         }
+        // Before anybody is told: whoever knows of a change sees it.
+        if tokens_change {
+            tokens.open();
+        }
+        settle(done, committed.err().as_ref());
     }
 
     fn publish(&mut self, head: ChainHead, changed: Vec<Lease>) {
         for lease in changed {
             // Nobody listening is fine.
-            let _ = self.announcements.leases.send(lease);
+            let _ = self.state.announcements.leases.send(lease);
         }
-        if head.seq != self.head.seq {
-            self.announcements.appended.send_replace(head.seq);
+        if head.seq != self.state.head.seq {
+            self.state.announcements.appended.send_replace(head.seq);
         }
-        self.head = head;
+        self.state.head = head;
     }
 
     /// Leaves the connection outside any transaction, and believes the file rather than memory from here on.
@@ -224,7 +247,7 @@ impl WriterThread {
             tracing::error!(%error, "the store cannot roll back");
         }
         match audit::read_head(&self.connection) {
-            Ok(head) => self.head = head,
+            Ok(head) => self.state.head = head,
             Err(error) => tracing::error!(%error, "the end of the audit log cannot be read"),
         }
     }

@@ -39,6 +39,16 @@ use crate::{
     random::Random,
 };
 
+/// Up to here a verifier takes less time (a few microseconds) than handing the work to another thread does.
+const BRIEF_ITERATIONS: u32 = 16;
+
+/// Draws a password and computes its verifier.
+fn draw(random: &dyn Random, iterations: u32) -> Secret {
+    let password = generate_password(random);
+    let verifier = verifier::scram_sha_256(password.expose(), iterations, random);
+    Secret { password, verifier: Verifier::new(verifier) }
+}
+
 /// A PostgreSQL server that Mayfly administers.
 pub struct Postgres {
     settings: Arc<TargetSettings>,
@@ -94,14 +104,14 @@ impl Target for Postgres {
     }
 
     async fn prepare(&self, role: &Role) -> Result<Secret, TargetError> {
+        let iterations = role.scram_iterations;
+        if iterations <= BRIEF_ITERATIONS {
+            return Ok(draw(self.random.as_ref(), iterations));
+        }
         let gone = |_| TargetError::new(TargetErrorKind::Unavailable, "the process is stopping");
         let _permit = self.hashing.acquire().await.map_err(gone)?;
-        let (random, iterations) = (Arc::clone(&self.random), role.scram_iterations);
-        let drawing = tokio::task::spawn_blocking(move || {
-            let password = generate_password(random.as_ref());
-            let verifier = verifier::scram_sha_256(password.expose(), iterations, random.as_ref());
-            Secret { password, verifier: Verifier::new(verifier) }
-        });
+        let random = Arc::clone(&self.random);
+        let drawing = tokio::task::spawn_blocking(move || draw(random.as_ref(), iterations));
         drawing.await.map_err(|error| {
             TargetError::new(TargetErrorKind::Unavailable, "a verifier could not be computed")
                 .caused_by(error)
@@ -151,7 +161,7 @@ impl Target for Postgres {
     }
 
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
-        let mut connection = self.ending.get().await?;
+        let mut connection = self.issuing.get().await?;
         end::sessions(&mut connection, account.name.as_str()).await
     }
 

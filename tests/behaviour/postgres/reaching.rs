@@ -184,7 +184,7 @@ async fn a_statement_that_takes_too_long_is_stopped_by_the_server() {
     slow.statements.create = super::templates(&["SELECT pg_sleep(30)"]);
     let lease = Lease::under(&slow);
     let error = house.create(&slow, &lease).await.unwrap_err();
-    assert_eq!(error.kind, TargetErrorKind::TimedOut, "{error}");
+    assert_eq!(error.kind, TargetErrorKind::Overran, "{error}");
     assert!(!house.exists(lease.name()).await);
 }
 

@@ -12,6 +12,7 @@ use mayfly::{
 use super::writing_role;
 use crate::support::{
     eventually,
+    meddler::{Meddler, Moment, Step},
     slate::{assert_clean, sessions},
     world::{Database, World, caller, databases},
 };
@@ -26,8 +27,8 @@ async fn end_of_an_owner(
     database: &Database,
     rule: OwnedObjects,
 ) -> (World, String, mayfly::domain::EndReport) {
-    let role = Role { owned_objects: rule, ..writing_role(database) };
-    let (world, target) = world_with(database, role).await;
+    let owning = Role { owned_objects: rule, ..writing_role(database) };
+    let (world, target) = world_with(database, owning).await;
     let issued = world.issue().await.unwrap();
     let account = issued.lease.account.name.as_str().to_owned();
     let mut session = database.login(&account, &issued.password).await.unwrap();
@@ -71,7 +72,7 @@ async fn objects_are_dropped_handed_over_or_kept_by_the_rule_of_the_day_of_issue
         let (world, account, report) = end_of_an_owner(&database, OwnedObjects::Keep).await;
         assert_eq!(report.objects, ObjectCounts { kept: 1, ..Default::default() });
         assert!(report.account_kept);
-        assert_eq!(owner_of(&database, &account).await, [account.clone()]);
+        assert_eq!(owner_of(&database, &account).await, std::slice::from_ref(&account));
         assert_eq!(sessions(&database, server, &account).await, 0);
         let query = format!(
             "SELECT rolcanlogin::text || (SELECT count(*) FROM pg_auth_members WHERE member = r.oid) \
@@ -102,7 +103,6 @@ async fn a_target_taken_out_of_the_configuration_is_named_and_its_leases_end_whe
         let mut catalogue = Catalogue::default();
         catalogue.targets.insert(target.name().clone(), target);
         world.catalogue.replace(catalogue);
-        world.pass(2);
         world.reaches(id, StateName::Expired).await;
         assert_clean(&world, &database, database.server.unwrap()).await;
     }
@@ -141,10 +141,7 @@ async fn a_roles_own_statements_run_at_each_step() {
             connection_limit: None,
             ..writing_role(&database)
         };
-        let meddler = crate::support::meddler::Meddler::new(World::target(
-            database.settings("shop"),
-            Arc::new(SystemClock),
-        ));
+        let meddler = Meddler::new(World::target(database.settings("shop"), Arc::new(SystemClock)));
         let world = World::with(vec![Arc::clone(&meddler) as Arc<dyn Target>], vec![role]).await;
         let issued = world.issue().await.unwrap();
         let account = issued.lease.account.name.as_str();
@@ -159,7 +156,6 @@ async fn a_roles_own_statements_run_at_each_step() {
         world.pass(100);
         world.issuer.renew(&caller("app", &["readers"]), issued.lease.id, None).await.unwrap();
         seen(6).await;
-        use crate::support::meddler::{Moment, Step};
         let gate = meddler.hold(Step::SettleObjects, Moment::After);
         world.pass(300);
         gate.reached().await;

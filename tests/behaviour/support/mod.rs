@@ -20,6 +20,6 @@ pub(crate) mod world;
 
 pub(crate) use mysql::{MyFixture, mariadb, mysql};
 pub(crate) use postgres::{PgFixture, postgres};
-pub(crate) use servers::{own_server, shared_server};
+pub(crate) use servers::{is_wanted, own_server, shared_server};
 pub(crate) use tls::TestCertificates;
 pub(crate) use waiting::eventually;

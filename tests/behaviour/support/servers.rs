@@ -18,7 +18,7 @@ static MARIADB: Shared = Shared::const_new();
 
 /// Whether `MAYFLY_TEST_ENGINES` lets tests of an engine run.
 #[expect(clippy::print_stderr, reason = "a test that did not run says so, under --nocapture")]
-fn is_wanted(engine: Engine) -> bool {
+pub(crate) fn is_wanted(engine: Engine) -> bool {
     let Ok(wanted) = env::var("MAYFLY_TEST_ENGINES") else { return true };
     let known = [Engine::Postgres, Engine::Mysql, Engine::Mariadb].map(Engine::as_str);
     let wanted: Vec<&str> = wanted.split(',').map(str::trim).collect();

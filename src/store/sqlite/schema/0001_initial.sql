@@ -19,8 +19,11 @@ CREATE TABLE lease (
     standing TEXT NOT NULL -- the state with what it carries
 ) STRICT;
 
-CREATE UNIQUE INDEX lease_by_key ON lease (principal, idempotency_key) WHERE idempotency_key IS NOT NULL;
+-- A lease that failed delivered nothing: its key may be used again.
+CREATE UNIQUE INDEX lease_by_key ON lease (principal, idempotency_key)
+    WHERE idempotency_key IS NOT NULL AND state <> 'failed';
 CREATE INDEX lease_by_due ON lease (target, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX lease_ending ON lease (target, due_at) WHERE state = 'ending';
 
 -- A page of a listing is one range of one of these for each state asked for, merged by id.
 CREATE INDEX lease_by_state ON lease (state, id);

@@ -30,7 +30,7 @@ pub(crate) async fn the_same_key_with_other_terms_is_refused(store: Subject) {
     let first = live(&*store, keyed(1, "ada"), 600).await;
     let other_role = Lease { role: "writer".parse().unwrap(), ..keyed(2, "ada") };
     let mut other_purpose = keyed(3, "ada");
-    other_purpose.terms.purpose = "something else".to_owned();
+    other_purpose.terms.purpose = String::from("something else");
     let mut other_ttl = keyed(4, "ada");
     other_ttl.terms.ttl = 601.try_into().unwrap();
     for other in [other_role, other_purpose, other_ttl] {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mayfly::{
-    domain::{EndCause, Lease, LeaseId, StateName, TargetName},
+    domain::{EndCause, EndReport, Lease, LeaseEvent, LeaseId, StateName, TargetName},
     store::{LeaseFilter, Page, PageRequest},
 };
 
@@ -102,6 +102,26 @@ pub(crate) async fn due_leases_come_most_overdue_first_and_only_of_their_target(
     let begun = Lease { target: elsewhere.clone(), ..lease(7, "ada", "reader") };
     store.begin(unlimited(begun.clone()), draft("lease.begun", begun.id)).await.unwrap();
     assert_eq!(store.next_due(&elsewhere).await.unwrap(), begun.state.due_at());
+}
+
+pub(crate) async fn an_end_put_off_by_a_clock_that_was_wrong_is_due(store: Subject) {
+    let lease = live(&*store, lease(1, "ada", "reader"), 300).await;
+    let far = at(1_000_000);
+    let events = [
+        LeaseEvent::EndRequested { at: at(10), cause: EndCause::Released, not_before: at(10) },
+        LeaseEvent::EndAttemptFailed {
+            error: "down".to_owned(),
+            next_attempt_at: far,
+            progress: EndReport::default(),
+        },
+    ];
+    for event in events {
+        store.apply(lease.id, event, at(10), Some(draft("lease.ending", lease.id))).await.unwrap();
+    }
+    let due = async |moment| store.due(&lease.target, moment, 10).await.unwrap().len();
+    assert_eq!(due(at(20)).await, 1);
+    assert_eq!(due(at(1_000_000 - 3_600)).await, 0);
+    assert_eq!(due(far).await, 1);
 }
 
 pub(crate) async fn live_leases_are_counted_by_target(store: Subject) {

@@ -1,6 +1,6 @@
 //! Tokens, the audit log, and the store as a whole.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mayfly::{
     audit::{AuditOutcome, Digest},
@@ -45,6 +45,45 @@ pub(crate) async fn a_token_is_revoked_once(store: Subject) {
     assert_eq!(store.token_by_hash(&revoked.hash).await.unwrap(), Some(revoked));
     assert_eq!(actions(&*store).await, ["token.created", "token.revoked"]);
     assert!(!store.has_no_tokens().await.unwrap(), "a revoked token was kept all the same");
+}
+
+/// While others look the token up without pause, so that what they read races with what is written.
+pub(crate) async fn a_revocation_is_seen_by_whoever_looks_after_it(store: Subject) {
+    for n in 0..20 {
+        store.add_token(token(n), draft("token.created", lease(1, "a", "b").id)).await.unwrap();
+        let looking: Vec<_> = (0..4)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move {
+                    while store.token_by_hash(&token(n).hash).await.unwrap().unwrap().revoked_at.is_none() {
+                        tokio::task::yield_now().await;
+                    }
+                    store.token_by_hash(&token(n).hash).await.unwrap().unwrap().revoked_at
+                })
+            })
+            .collect();
+        let revoking = draft("token.revoked", lease(1, "a", "b").id);
+        store.revoke_token(token(n).id, at(5), revoking).await.unwrap().unwrap();
+        for _ in 0..50 {
+            let found = store.token_by_hash(&token(n).hash).await.unwrap().unwrap();
+            assert_eq!(found.revoked_at, Some(at(5)));
+        }
+        for looked in looking {
+            assert_eq!(looked.await.unwrap(), Some(at(5)), "once revoked, it stays revoked");
+        }
+    }
+}
+
+pub(crate) async fn a_revocation_counts_even_if_nobody_waits_for_it(store: Subject) {
+    store.add_token(token(1), draft("token.created", lease(1, "a", "b").id)).await.unwrap();
+    assert_eq!(store.token_by_hash(&token(1).hash).await.unwrap(), Some(token(1)));
+    let revoking = store.revoke_token(token(1).id, at(5), draft("token.revoked", lease(1, "a", "b").id));
+    // Polled once, so that it is under way, then given up.
+    let _ = timeout(Duration::ZERO, revoking).await;
+    // Writes are done in order.
+    store.record(draft("something.done", lease(1, "a", "b").id)).await.unwrap();
+    let found = store.token_by_hash(&token(1).hash).await.unwrap().unwrap();
+    assert_eq!(found.revoked_at, Some(at(5)));
 }
 
 pub(crate) async fn the_log_is_one_chain_whoever_writes(store: Subject) {

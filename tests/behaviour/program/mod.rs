@@ -1,0 +1,18 @@
+//! The program as its users run it: `mayfly serve` as a process of its own, every other command beside it, real clients
+//! and real servers. What only the API can be asked is in `api`; what only the rooms behind it know is elsewhere.
+
+mod auditing;
+mod credentials;
+mod disk;
+mod home;
+mod leases;
+mod looking;
+mod process;
+mod refusals;
+mod reloading;
+mod running;
+mod secrecy;
+mod starting;
+mod stopping;
+mod tls;
+mod tokens;
