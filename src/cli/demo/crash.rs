@@ -6,14 +6,14 @@ use tokio::net::TcpStream;
 
 use super::{
     ENGINES,
-    stage::{Held, Stage, catalogue, expiry, is_refusal, is_refused},
+    stage::{Held, Stage, expiry, is_refusal, is_refused},
     transcript::{Setback, Told, Transcript},
 };
 use crate::{api::proto, cli::CliError, domain::Engine};
 
 const TTL: Duration = Duration::from_secs(4);
 
-/// How long after a lease's expiry its database may still let it in: it counts in whole seconds.
+/// How long after a lease's expiry its database may still let it in: it counts in whole seconds, or looks every second.
 const TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -22,8 +22,12 @@ pub(super) async fn act(stage: &mut Stage<'_>, transcript: &mut Transcript<'_>) 
     transcript.act("Mayfly is killed before leases expire")?;
     let [postgres, mariadb] = transcript.step("a credential on each", issued(stage)).await?;
     transcript.step("kill -9 mayfly", killed(stage)).await?;
-    transcript.step("PostgreSQL refuses by itself", refused_by_itself(stage, &postgres)).await?;
-    transcript.step("MariaDB's account is left behind", left_behind(stage, &mariadb)).await?;
+    for (held, how) in
+        [(&postgres, "VALID UNTIL is over"), (&mariadb, "its dead-man's switch locked the account")]
+    {
+        let title = format!("{} refuses by itself", held.client.credential().engine.title());
+        transcript.step(&title, refused_by_itself(stage, held, how)).await?;
+    }
     transcript.step("Mayfly starts again", back(stage)).await?;
     for held in [&postgres, &mariadb] {
         let engine = held.client.credential().engine;
@@ -60,15 +64,16 @@ async fn killed(stage: &mut Stage<'_>) -> Told<()> {
     }
 }
 
-/// Nobody tells PostgreSQL anything; it looks at `VALID UNTIL` at every login.
-async fn refused_by_itself(stage: &Stage<'_>, held: &Held) -> Told<()> {
+/// Nobody tells the database anything: PostgreSQL looks at `VALID UNTIL` at every login, and on MariaDB an event of the server's
+/// own, the dead-man's switch, locks what is due every second.
+async fn refused_by_itself(stage: &Stage<'_>, held: &Held, how: &str) -> Told<()> {
     let due = expiry(&held.lease)?;
     let latest = due.saturating_add(TOLERANCE).unwrap_or(due);
     let complaint = loop {
         match held.client.ask("SELECT 1").await? {
             Err(complaint) => break complaint,
             Ok(_) if stage.clock.now() > latest => {
-                return Err(Setback::unexpected("a refused login after VALID UNTIL", "a login"));
+                return Err(Setback::unexpected("a refused login after the expiry", "a login"));
             }
             Ok(_) => tokio::time::sleep(LOOK_INTERVAL).await,
         }
@@ -78,25 +83,16 @@ async fn refused_by_itself(stage: &Stage<'_>, held: &Held) -> Told<()> {
     }
     let after = stage.clock.now().duration_since(due);
     if after < -TOLERANCE {
-        return Err(Setback::unexpected("logins until VALID UNTIL", complaint));
+        return Err(Setback::unexpected("logins until the expiry", complaint));
     }
     // Refused, though nobody has touched it: the account is as Mayfly left it.
-    if !stage.has_account(Engine::Postgres, &held.lease.account).await? {
+    if !stage.has_account(held.client.credential().engine, &held.lease.account).await? {
         return Err(Setback::unexpected("an account that is still there", "none"));
     }
     if !stage.installation.has_ended() {
         return Err(Setback::unexpected("a dead Mayfly", "a living one"));
     }
-    Ok(((), format!("VALID UNTIL is over. {complaint}")))
-}
-
-/// MariaDB knows no expiry of accounts; so nothing is claimed of it but that the account needs to be cleaned up.
-async fn left_behind(stage: &Stage<'_>, held: &Held) -> Told<()> {
-    let engine = held.client.credential().engine;
-    if !stage.has_account(engine, &held.lease.account).await? {
-        return Err(Setback::unexpected("an account that is still there", "none"));
-    }
-    Ok(((), format!("still in {}: it has no expiry of its own", catalogue(engine))))
+    Ok(((), format!("{how}. {complaint}")))
 }
 
 async fn back(stage: &mut Stage<'_>) -> Told<()> {

