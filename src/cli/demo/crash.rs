@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::{
     ENGINES,
-    stage::{Held, Stage, catalogue, expiry, is_refusal, is_refused},
+    stage::{Held, Stage, expiry, is_refusal, is_refused},
     transcript::{Setback, Told, Transcript},
 };
 use crate::{api::proto, cli::CliError, domain::Engine};
@@ -23,7 +23,7 @@ pub(super) async fn act(stage: &mut Stage<'_>, transcript: &mut Transcript<'_>) 
     let [postgres, mariadb] = transcript.step("a credential on each", issued(stage)).await?;
     transcript.step("kill -9 mayfly", killed(stage)).await?;
     transcript.step("PostgreSQL refuses by itself", refused_by_itself(stage, &postgres)).await?;
-    transcript.step("MariaDB's account is left behind", left_behind(stage, &mariadb)).await?;
+    transcript.step("MariaDB refuses by itself", refused_by_itself(stage, &mariadb)).await?;
     transcript.step("Mayfly starts again", back(stage)).await?;
     for held in [&postgres, &mariadb] {
         let engine = held.client.credential().engine;
@@ -60,7 +60,8 @@ async fn killed(stage: &mut Stage<'_>) -> Told<()> {
     }
 }
 
-/// Nobody tells PostgreSQL anything; it looks at `VALID UNTIL` at every login.
+/// Nobody tells the database anything: PostgreSQL looks at `VALID UNTIL` at every login, and MariaDB's dead-man's switch
+/// looks for what is due.
 async fn refused_by_itself(stage: &Stage<'_>, held: &Held) -> Told<()> {
     let due = expiry(&held.lease)?;
     let latest = due.saturating_add(TOLERANCE).unwrap_or(due);
@@ -68,7 +69,7 @@ async fn refused_by_itself(stage: &Stage<'_>, held: &Held) -> Told<()> {
         match held.client.ask("SELECT 1").await? {
             Err(complaint) => break complaint,
             Ok(_) if stage.clock.now() > latest => {
-                return Err(Setback::unexpected("a refused login after VALID UNTIL", "a login"));
+                return Err(Setback::unexpected("a refused login after the expiry", "a login"));
             }
             Ok(_) => tokio::time::sleep(LOOK_INTERVAL).await,
         }
@@ -78,25 +79,21 @@ async fn refused_by_itself(stage: &Stage<'_>, held: &Held) -> Told<()> {
     }
     let after = stage.clock.now().duration_since(due);
     if after < -TOLERANCE {
-        return Err(Setback::unexpected("logins until VALID UNTIL", complaint));
+        return Err(Setback::unexpected("logins until the expiry", complaint));
     }
-    // Refused, though nobody has touched it: the account is as Mayfly left it.
-    if !stage.has_account(Engine::Postgres, &held.lease.account).await? {
+    // Refused, and still there: no Mayfly has ended it.
+    let engine = held.client.credential().engine;
+    if !stage.has_account(engine, &held.lease.account).await? {
         return Err(Setback::unexpected("an account that is still there", "none"));
     }
     if !stage.installation.has_ended() {
         return Err(Setback::unexpected("a dead Mayfly", "a living one"));
     }
-    Ok(((), format!("VALID UNTIL is over. {complaint}")))
-}
-
-/// MariaDB knows no expiry of accounts; so nothing is claimed of it but that the account needs to be cleaned up.
-async fn left_behind(stage: &Stage<'_>, held: &Held) -> Told<()> {
-    let engine = held.client.credential().engine;
-    if !stage.has_account(engine, &held.lease.account).await? {
-        return Err(Setback::unexpected("an account that is still there", "none"));
-    }
-    Ok(((), format!("still in {}: it has no expiry of its own", catalogue(engine))))
+    let by = match engine {
+        Engine::Postgres => "VALID UNTIL is over",
+        Engine::Mysql | Engine::Mariadb => "the dead-man's switch has locked it",
+    };
+    Ok(((), format!("{by}. {complaint}")))
 }
 
 async fn back(stage: &mut Stage<'_>) -> Told<()> {
