@@ -133,7 +133,7 @@ impl<'a> Stage<'a> {
 }
 
 /// Where an engine lists its accounts.
-pub(super) fn catalogue(engine: Engine) -> &'static str {
+fn catalogue(engine: Engine) -> &'static str {
     match engine {
         Engine::Postgres => "pg_roles",
         Engine::Mysql | Engine::Mariadb => "mysql.user",

@@ -126,6 +126,9 @@ impl<'p> Link<'p> {
     /// Gives the connection back to the pool unless it may be in the middle of something.
     pub(super) fn release<T>(self, outcome: Result<T, TargetError>) -> Result<T, TargetError> {
         let unsure = outcome.as_ref().is_err_and(TargetError::outcome_is_unknown);
+        if unsure {
+            self.pool.distrust();
+        }
         if !unsure && !self.touched && !self.connection.is_disconnected() {
             self.pool.take_back(self.connection, self.server);
         }

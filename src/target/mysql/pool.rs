@@ -86,12 +86,11 @@ impl Pool {
             return None;
         }
         if age < SignedDuration::ZERO || age > TRUSTED {
-            // One that is silent speaks for the others: none of them is waited for.
-            let Ok(answered) = timeout(self.connector.connect / 4, connection.ping()).await else {
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            let answered = timeout(self.connector.connect / 4, connection.ping()).await;
+            if !answered.is_ok_and(|answer| answer.is_ok()) {
+                self.distrust();
                 return None;
-            };
-            answered.ok()?;
+            }
         }
         Some((connection, server))
     }
@@ -99,6 +98,11 @@ impl Pool {
     pub(super) fn take_back(&self, connection: Conn, server: Server) {
         let idle = Idle { connection, server, since: self.clock.now() };
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+    }
+
+    /// Uses no idle connection again: one that broke or fell silent speaks for the others, and none of them is waited for.
+    pub(super) fn distrust(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub(super) fn connector(&self) -> &Connector {
