@@ -68,6 +68,20 @@ pub struct Issued {
     pub tls_mode: TlsMode,
 }
 
+/// A credential on its way to its caller. Dropped on the way, it lets the issuing task know that nobody has it.
+struct Delivery {
+    issued: Issued,
+    taken: oneshot::Sender<()>,
+}
+
+impl Delivery {
+    fn take(self) -> Issued {
+        // The task waits for this; should it be gone, there is nobody to tell.
+        let _ = self.taken.send(());
+        self.issued
+    }
+}
+
 /// One issue under way: everything its task needs.
 struct Attempt {
     role: Arc<Role>,
@@ -94,20 +108,34 @@ impl Issuer {
         }
         let target = attempt.lease.target.clone();
         let (reply, replied) = oneshot::channel();
-        let issuer = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let outcome = issuer.provision(&attempt).await;
-            if let Err(Ok(undelivered)) = reply.send(outcome) {
-                let cause =
-                    EndCause::Failed { reason: "the caller gave up before the credential was ready".into() };
-                issuer.undo(&undelivered.lease, cause, issuer.clock.now()).await;
-            }
-        });
-        replied.await.unwrap_or_else(|_| {
+        self.tasks.spawn(Arc::clone(self).issue_and_see_delivered(attempt, reply));
+        let delivery = replied.await.unwrap_or_else(|_| {
             // Whatever it left behind, the reaper reads from the store.
             self.reaper.due(&target, self.clock.now());
             Err(Refusal::internal("the issuing task ended without an outcome"))
-        })
+        })?;
+        Ok(delivery.take())
+    }
+
+    /// Provisions, hands the outcome over, and ends the lease again if nobody took it: not only when the caller was gone by then,
+    /// also when it went with the credential already on its way. A lease that was asked for again stays: it was delivered once.
+    async fn issue_and_see_delivered(
+        self: Arc<Self>,
+        attempt: Attempt,
+        reply: oneshot::Sender<Result<Delivery, Refusal>>,
+    ) {
+        let (taken, was_taken) = oneshot::channel();
+        let issued = match self.provision(&attempt).await {
+            Ok(issued) => issued,
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        };
+        let lease = issued.lease.clone();
+        drop(reply.send(Ok(Delivery { issued, taken })));
+        if was_taken.await.is_err() && lease.id == attempt.lease.id {
+            let cause =
+                EndCause::Failed { reason: "the caller gave up before the credential was ready".into() };
+            self.undo(&lease, cause, self.clock.now()).await;
+        }
     }
 
     /// Checks the request and works out the lease it would become. Touches nothing.

@@ -1,5 +1,6 @@
 //! The life of a lease, on every engine: issued, used, renewed, ended.
 
+use futures_util::FutureExt as _;
 use mayfly::{
     domain::{LeaseState, StateName},
     issuer::RefusalKind,
@@ -223,5 +224,44 @@ async fn a_caller_that_gives_up_leaves_no_account() {
         let lease = world.leases().await.remove(0);
         world.reaches(lease.id, StateName::Failed).await;
         assert!(!database.has_account(database.server.unwrap(), lease.account.name.as_str()).await);
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_lost_on_its_way_to_the_caller_leaves_no_account() {
+    for database in databases().await {
+        let world = World::reading(&database).await;
+        let app = caller("app", &["readers"]);
+        let mut asking = Box::pin(world.issuer.issue(&app, request("shop-read")));
+        assert!((&mut asking).now_or_never().is_none(), "it has begun, and waits for its task");
+        let active = |lease: &mayfly::domain::Lease| lease.state.name() == StateName::Active;
+        let lease =
+            eventually("the credential is ready", async || world.leases().await.into_iter().find(active))
+                .await;
+        // The caller goes without having looked: what was sent to it is lost.
+        drop(asking);
+        world.reaches(lease.id, StateName::Failed).await;
+        assert!(!database.has_account(database.server.unwrap(), lease.account.name.as_str()).await);
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_is_asked_for_again_in_vain_stays() {
+    for database in databases().await {
+        let world = World::reading(&database).await;
+        let app = caller("app", &["readers"]);
+        let mut asked = request("shop-read");
+        asked.idempotency_key = Some("build-8".into());
+        let first = world.issuer.issue(&app, asked.clone()).await.unwrap();
+        let reissued = async || {
+            let audit = world.audit().await;
+            audit.iter().any(|record| record.action == "lease.reissued").then_some(())
+        };
+        let mut asking = Box::pin(world.issuer.issue(&app, asked.clone()));
+        assert!((&mut asking).now_or_never().is_none());
+        eventually("it was asked for again", reissued).await;
+        drop(asking);
+        world.issuer.drain().await;
+        assert_eq!(world.lease(first.lease.id).await.state.name(), StateName::Active);
     }
 }
