@@ -1,6 +1,6 @@
 //! Leases over the wire, on real databases.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mayfly::{
     api::proto::{
@@ -8,8 +8,9 @@ use mayfly::{
         ListLeasesRequest, ListRolesRequest, ListSessionsRequest, ListTargetsRequest, ReleaseLeaseRequest,
         RenewLeaseRequest, RevokeLeaseRequest, RevokeLeasesRequest, Severity,
     },
-    domain::{Engine, Password},
-    target::TargetSettings,
+    clock::SystemClock,
+    domain::{Engine, Password, StateName},
+    target::{Target, TargetSettings},
 };
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -17,6 +18,7 @@ use tonic_types::StatusExt as _;
 use super::rig::{Api, named, settings, told, with};
 use crate::support::{
     eventually,
+    meddler::{Meddler, Moment, Step},
     world::{Database, World, databases},
 };
 
@@ -252,24 +254,20 @@ async fn waiting_for_an_end_returns_the_lease_as_it_is_before_the_deadline() {
 #[tokio::test]
 async fn a_caller_that_gives_up_leaves_no_account() {
     let Some(database) = first().await else { return };
-    let api = Api::reading(&database).await;
+    let meddler = Meddler::new(World::target(database.settings("shop"), Arc::new(SystemClock)));
+    let target = Arc::clone(&meddler) as Arc<dyn Target>;
+    let world = World::with(vec![target], vec![database.reading_role("shop-read", "shop")]).await;
+    let api = Api::serve(world, settings()).await;
     let app = api.reader("app").await;
-    let client = api.leases().await;
-    for wait in [0, 1, 2, 4, 8, 16] {
+    for moment in [Moment::Before, Moment::After] {
+        let gate = meddler.hold(Step::Create, moment);
         let mut request = with(&app, shop_read());
-        // In the header only: the server gives up, the way it does when the connection breaks.
-        request.metadata_mut().insert("grpc-timeout", format!("{wait}m").parse().unwrap());
-        let reply = client.clone().issue_lease(request).await;
-        eventually("what was not delivered is not live", async || {
-            let leases = api.world.leases().await;
-            let live = leases.iter().filter(|lease| lease.state.name().is_live()).count();
-            (live == usize::from(reply.is_ok())).then_some(())
-        })
-        .await;
-        if let Ok(reply) = reply {
-            let name = reply.into_inner().lease.unwrap().name;
-            let request = ReleaseLeaseRequest { name, wait: true };
-            client.clone().release_lease(with(&app, request)).await.unwrap();
-        }
+        request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
+        api.leases().await.issue_lease(request).await.unwrap_err();
+        gate.reached().await;
+        let live = api.world.leases().await.into_iter().find(|lease| lease.state.name().is_live());
+        let lease = live.unwrap();
+        gate.open();
+        api.world.reaches(lease.id, StateName::Failed).await;
     }
 }
