@@ -75,16 +75,7 @@ pub(super) async fn renew(
     if watched {
         shift(link, leased, expires_at).await?;
     }
-    let values = Values {
-        account: leased.account,
-        groups: &leased.plan.member_of,
-        lease: leased.lease,
-        role: leased.role,
-        principal: leased.principal.name.as_str(),
-        secret: None,
-        expires_at: Some(expires_at),
-    };
-    values.run(link, &leased.plan.renew).await
+    Values::of_leased(&leased, Some(expires_at)).run(link, &leased.plan.renew).await
 }
 
 /// Moves the expiry of an account unless the switch has locked it, or is about to. One that was issued before there was a

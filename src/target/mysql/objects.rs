@@ -122,16 +122,7 @@ pub(super) async fn settle(
     link: &mut Link<'_>,
     leased: LeasedAccount<'_>,
 ) -> Result<ObjectCounts, TargetError> {
-    let values = Values {
-        account: leased.account,
-        groups: &leased.plan.member_of,
-        lease: leased.lease,
-        role: leased.role,
-        principal: leased.principal.name.as_str(),
-        secret: None,
-        expires_at: None,
-    };
-    values.run(link, &leased.plan.end).await?;
+    Values::of_leased(&leased, None).run(link, &leased.plan.end).await?;
     let objects = defined_by(link, leased.account).await?;
     let count = u32::try_from(objects.len()).unwrap_or(u32::MAX);
     let none = ObjectCounts::default();

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{Account, LeaseId, Placeholder, Template},
-    target::{Secret, TargetError, TargetErrorKind},
+    target::{LeasedAccount, Secret, TargetError, TargetErrorKind},
 };
 
 /// What placeholders stand for.
@@ -32,7 +32,20 @@ pub(super) struct Rendered {
     text: String,
 }
 
-impl Values<'_> {
+impl<'a> Values<'a> {
+    /// For renewing (with the new expiry) and ending: an account that exists has no secret to give.
+    pub(super) fn of_leased(leased: &LeasedAccount<'a>, expires_at: Option<Timestamp>) -> Self {
+        Self {
+            account: leased.account,
+            groups: &leased.plan.member_of,
+            lease: leased.lease,
+            role: leased.role,
+            principal: leased.principal.name.as_str(),
+            secret: None,
+            expires_at,
+        }
+    }
+
     /// Renders templates in order: `{{name}}` once per host, `{{group}}` once per group.
     pub(super) fn render(&self, templates: &[Template]) -> Result<Vec<Rendered>, TargetError> {
         let accounts = quote::accounts(self.account)?;
