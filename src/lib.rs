@@ -4,6 +4,7 @@
 //!
 //! - [`domain`] — the nouns and their rules; pure.
 //! - [`clock`] and [`random`] — time and chance as parameters.
+//! - [`crash`] — places at which a test kills the process.
 //! - [`policy`] — who may do what; facts in, decision out; pure.
 //! - [`identity`] — who is calling.
 //! - [`audit`] — what happened, as a hash chain anybody can verify.
@@ -26,6 +27,7 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crash;
 pub mod domain;
 pub mod identity;
 pub mod issuer;

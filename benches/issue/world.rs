@@ -63,7 +63,7 @@ impl World {
             Config::parse(&configuration(&server, &sample, kinds)?, &path, &SystemEnvironment)?.config;
         // Once a process: further worlds log as the first does.
         let _ = mayfly::telemetry::start(&config.log);
-        let surroundings = Surroundings { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) };
+        let surroundings = Surroundings::new(Arc::new(SystemClock), Arc::new(SystemRandom));
         let settings = config.targets.values().next().ok_or("no target")?.clone();
         let target = connect(settings, surroundings.clone())?;
         let roles = config.roles.clone();

@@ -145,7 +145,7 @@ impl Here {
                 CliError::new(Exit::NotFound, format!("there is no target {bare}"))
                     .hint(format!("known targets: {}", known()))
             })?;
-        let surroundings = Surroundings { clock: Arc::clone(&context.clock), random: Arc::new(SystemRandom) };
+        let surroundings = Surroundings::new(Arc::clone(&context.clock), Arc::new(SystemRandom));
         let target = connect(settings.clone(), surroundings)
             .map_err(|error| CliError::local(format!("targets.{name} cannot be used"), &error))?;
         let roles = config.roles.values().filter(|role| role.target == *name).cloned().collect();

@@ -45,7 +45,7 @@ pub async fn run(args: ServeArgs, context: &mut Context) -> Result<Exit, CliErro
         tracing::warn!("{warning}");
     }
     let signals = Signals::listen()?;
-    let surroundings = Surroundings { clock: Arc::clone(&context.clock), random: Arc::new(SystemRandom) };
+    let surroundings = Surroundings::new(Arc::clone(&context.clock), Arc::new(SystemRandom));
     let mut application = Application::build(config, surroundings, &SystemEnvironment)
         .await
         .map_err(|error| CliError::local("cannot start", &error))?;

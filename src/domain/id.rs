@@ -88,6 +88,12 @@ identifier! {
     TokenId
 }
 
+identifier! {
+    /// Identifies an installation of Mayfly, which is what shares one store: 20 characters. It is on every account the
+    /// installation creates, so that two installations can share a target without touching each other's.
+    InstanceId
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

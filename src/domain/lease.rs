@@ -90,8 +90,11 @@ impl Lease {
     /// # Errors
     /// When the event does not apply to its state.
     pub fn after(self, event: LeaseEvent, at: Timestamp) -> Result<Lease, IllegalTransition> {
+        let reappeared = matches!(event, LeaseEvent::Reappeared { .. });
         let state = self.state.after(event)?;
-        Ok(Lease { state, updated_at: at, ..self })
+        // Since a lease that failed freed its key, another may have it by now.
+        let idempotency_key = self.idempotency_key.filter(|_| !reappeared);
+        Ok(Lease { state, updated_at: at, idempotency_key, ..self })
     }
 
     /// When it expires or expired by the clock; `None` before it is active and once it is ending.

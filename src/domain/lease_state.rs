@@ -4,6 +4,7 @@
 //! PROVISIONING ──activated──▶ ACTIVE ──end requested──▶ ENDING ──ended──▶ EXPIRED | REVOKED | RELEASED
 //!       └──────────────end requested──────────────────────▶ ┘ └──ended──▶ FAILED
 //! ```
+//! A lease whose account is found again after its end goes back to ENDING, with the cause it had.
 //! ENDING keeps its cause, attempts and last error, and is retried until the account is verified absent.
 
 use jiff::{SignedDuration, Timestamp};
@@ -205,6 +206,11 @@ pub enum LeaseEvent {
         /// target, the moment by which the target has given it up. Of no concern to a lease that is active by then.
         not_before: Timestamp,
     },
+    /// The account of a lease that had ended is there again, or was never gone: it ends once more, for the cause it had.
+    Reappeared {
+        /// Now.
+        at: Timestamp,
+    },
     /// An attempt to remove the account did not succeed.
     EndAttemptFailed {
         /// Why, fit for an operator; no secret.
@@ -344,6 +350,18 @@ impl LeaseState {
             (LeaseState::Ending { cause, progress, .. }, LeaseEvent::Ended { at, report }) => {
                 Ok(LeaseState::Ended { cause, at, report: progress.and(report) })
             }
+            // Its account must not be there in any state after its end, and while it ends that is being seen to.
+            (LeaseState::Ended { cause, report, .. }, LeaseEvent::Reappeared { at }) => {
+                Ok(LeaseState::Ending {
+                    cause,
+                    since: at,
+                    attempts: 0,
+                    last_error: None,
+                    next_attempt_at: at,
+                    progress: report,
+                })
+            }
+            (state @ LeaseState::Ending { .. }, LeaseEvent::Reappeared { .. }) => Ok(state),
             (_, event) => Err(IllegalTransition { from, event: event.participle() }),
         }
     }
@@ -356,6 +374,7 @@ impl LeaseEvent {
             LeaseEvent::Renewed { .. } => "renewed",
             LeaseEvent::Due { .. } => "looked at",
             LeaseEvent::EndRequested { .. } => "asked to end",
+            LeaseEvent::Reappeared { .. } => "found again",
             LeaseEvent::EndAttemptFailed { .. } => "tried in vain to be ended",
             LeaseEvent::Ended { .. } => "closed",
         }
@@ -401,6 +420,7 @@ mod tests {
             LeaseEvent::Activated { expires_at: at(20) },
             LeaseEvent::Renewed { expires_at: at(30) },
             LeaseEvent::EndRequested { at: at(7), cause: EndCause::Released, not_before: at(8) },
+            LeaseEvent::Reappeared { at: at(60) },
             LeaseEvent::EndAttemptFailed {
                 error: "refused".into(),
                 next_attempt_at: at(40),
@@ -422,7 +442,10 @@ mod tests {
                         Some(Active)
                     }
                     (Provisioning | Active, LeaseEvent::EndRequested { .. })
-                    | (Ending, LeaseEvent::EndAttemptFailed { .. }) => Some(Ending),
+                    | (Ending, LeaseEvent::EndAttemptFailed { .. })
+                    | (Ending | Expired | Revoked | Released | Failed, LeaseEvent::Reappeared { .. }) => {
+                        Some(Ending)
+                    }
                     (Ending | Expired | Revoked | Released | Failed, LeaseEvent::EndRequested { .. }) => {
                         Some(before)
                     }

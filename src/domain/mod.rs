@@ -5,9 +5,11 @@
 
 mod account;
 mod engine;
+mod found;
 mod id;
 mod lease;
 mod lease_state;
+mod mark;
 mod name;
 mod principal;
 mod role;
@@ -17,12 +19,14 @@ mod ttl;
 
 pub use account::{Account, AccountName, HostPattern, HostPatternError};
 pub use engine::Engine;
-pub use id::{IdError, LeaseId, TokenId};
+pub use found::{Drift, EXPIRY_TOLERANCE, Expected, FoundAccount, drift};
+pub use id::{IdError, InstanceId, LeaseId, TokenId};
 pub use lease::{EndPlan, Lease, LeaseKind, LeaseTerms};
 pub use lease_state::{
     EndCause, EndReport, FURTHEST_ATTEMPT, IllegalTransition, LeaseEvent, LeaseState, ObjectCounts, Outcome,
     StateName,
 };
+pub use mark::{Mark, MarkError};
 pub use name::{GroupName, NameError, PrincipalName, RoleName, TargetName};
 pub use principal::{ADMINISTRATORS, Principal, PrincipalKind, PrincipalRef, UnknownPrincipalKind};
 pub use role::{LeaseLimits, OwnedObjects, Role, Statements, Subject, SubjectError};

@@ -163,6 +163,10 @@ impl From<TargetError> for Refusal {
             TargetErrorKind::Unauthenticated => {
                 unavailable("the target does not accept Mayfly's administration account", 30)
             }
+            TargetErrorKind::Replaced => unavailable(
+                "another server answers for the target than the one known; administrators were told",
+                60,
+            ),
             TargetErrorKind::Untrusted => unavailable("TLS towards the target could not be agreed on", 30),
             TargetErrorKind::Missing => {
                 Refusal::new(RefusalKind::Ended, "the account no longer exists on the target")

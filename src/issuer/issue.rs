@@ -203,6 +203,7 @@ impl Issuer {
         }
         let expires_at = after(lease.created_at, lease.terms.ttl)?;
         let new = NewAccount {
+            instance: self.store.instance(),
             account: &lease.account,
             role: &attempt.role,
             lease: lease.id,

@@ -100,6 +100,20 @@ pub trait LeaseStore: Send + Sync {
     /// When the store fails.
     async fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError>;
 
+    /// Those of these leases that there are, in no order. At most 1,000 are asked for at once.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, StoreError>;
+
+    /// Makes a lease durable that is ENDING from its first moment: that of an account which bears this installation's mark
+    /// and has no lease. No limit applies. When there is a lease of this identifier already, that one is returned and nothing
+    /// is written.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn adopt(&self, lease: Lease, audit: Draft) -> Result<Lease, StoreError>;
+
     /// Leases, newest first, a page at a time.
     ///
     /// # Errors

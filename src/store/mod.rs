@@ -9,20 +9,28 @@
 
 mod error;
 mod lease;
+mod server;
 pub mod sqlite;
 mod token;
 
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
 pub use lease::{Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
+pub use server::{KnownServer, ServerStore};
 pub use token::{StoredToken, TokenHash, TokenStore};
 
 use async_trait::async_trait;
 
-use crate::audit::{AuditLog, Draft};
+use crate::{
+    audit::{AuditLog, Draft},
+    domain::InstanceId,
+};
 
 /// Everything Mayfly keeps.
 #[async_trait]
-pub trait Store: LeaseStore + TokenStore + AuditLog {
+pub trait Store: LeaseStore + TokenStore + ServerStore + AuditLog {
+    /// Which installation this is: drawn when the store was made, kept by backups, shared by all who share the store.
+    fn instance(&self) -> InstanceId;
+
     /// Writes an audit record that accompanies no change of state: a refusal, a start, a stop.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub enum TargetErrorKind {
     Unauthenticated,
     /// TLS could not be agreed on, or the server's certificate is not the one expected.
     Untrusted,
+    /// Another server answers than the one known: nothing is done on it until an administrator agrees.
+    Replaced,
     /// The account to be created exists already.
     Exists,
     /// The account to act on does not exist.
@@ -39,6 +41,7 @@ impl TargetErrorKind {
             TargetErrorKind::Denied => "denied",
             TargetErrorKind::Unauthenticated => "unauthenticated",
             TargetErrorKind::Untrusted => "untrusted",
+            TargetErrorKind::Replaced => "replaced",
             TargetErrorKind::Exists => "exists",
             TargetErrorKind::Missing => "missing",
             TargetErrorKind::Refused => "refused",
@@ -53,6 +56,7 @@ impl TargetErrorKind {
                 | TargetErrorKind::TimedOut
                 | TargetErrorKind::Unauthenticated
                 | TargetErrorKind::Untrusted
+                | TargetErrorKind::Replaced
         )
     }
 }
@@ -128,6 +132,7 @@ impl TargetError {
                     | TargetErrorKind::Busy
                     | TargetErrorKind::Unauthenticated
                     | TargetErrorKind::Untrusted
+                    | TargetErrorKind::Replaced
             )
     }
 }

@@ -10,6 +10,7 @@ mod health;
 pub mod mysql;
 mod password;
 pub mod postgres;
+mod recognition;
 mod settings;
 
 use std::{net::IpAddr, sync::Arc};
@@ -21,10 +22,12 @@ pub use error::{TargetError, TargetErrorKind};
 pub use finding::{Finding, Severity};
 pub use health::{Health, HealthBoard};
 pub use password::{PASSWORD_LENGTH, generate_password};
+pub use recognition::{AnyServer, Recognition, ServerIdentity};
 pub use settings::{AuthPlugin, Expiry, PoolSettings, TargetSettings, TlsMode, TlsSettings};
 
 use crate::domain::{
-    Account, EndPlan, Engine, Lease, LeaseId, ObjectCounts, Password, PrincipalRef, Role, TargetName,
+    Account, AccountName, Drift, EndPlan, Engine, FoundAccount, InstanceId, Lease, LeaseId, Mark,
+    ObjectCounts, Password, PrincipalRef, Role, TargetName,
 };
 
 /// A fresh password and what the target will know of it. Made ahead of the account, off the async threads.
@@ -61,6 +64,8 @@ impl std::fmt::Debug for Verifier {
 /// An account to create.
 #[derive(Debug, Clone, Copy)]
 pub struct NewAccount<'a> {
+    /// The installation that creates it, for its mark.
+    pub instance: InstanceId,
     /// The account.
     pub account: &'a Account,
     /// The role it is issued under.
@@ -71,6 +76,32 @@ pub struct NewAccount<'a> {
     pub principal: &'a PrincipalRef,
     /// When the database itself must refuse it, on Mayfly's clock; the target corrects for its own clock's offset.
     pub expires_at: Timestamp,
+}
+
+impl NewAccount<'_> {
+    /// The mark the account is to carry.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            instance: Some(self.instance),
+            lease: self.lease,
+            role: self.role.name.clone(),
+            requester: self.principal.clone(),
+        }
+    }
+}
+
+/// Which accounts to look at, of those whose name is one of ours ([`AccountName::lease_of`]).
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'a> {
+    /// All, in the byte order of their names, a page at a time.
+    After {
+        /// Only names above this one; `None`: from the first.
+        name: Option<&'a str>,
+        /// At most this many.
+        limit: u32,
+    },
+    /// Those of these names that exist.
+    Named(&'a [&'a AccountName]),
 }
 
 /// An existing account to act on.
@@ -219,6 +250,29 @@ pub trait Target: Send + Sync {
     /// The account's live sessions. Uses the issuing pool: looking must not crowd out ending.
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError>;
 
+    /// Accounts as they stand, whoever created them: their marks tell. Changes nothing. Uses the ending pool.
+    async fn accounts(&self, which: Which<'_>) -> Result<Vec<FoundAccount>, TargetError> {
+        let _ = which;
+        Err(TargetError::new(TargetErrorKind::Refused, "accounts cannot be listed on this engine yet"))
+    }
+
+    /// Whether an account's expiry is kept on the target itself, so that it can be compared.
+    fn keeps_expiry(&self) -> bool {
+        true
+    }
+
+    /// Undoes drift on the account of a live lease, as far as it lets the holder do more than agreed or keeps him from what was
+    /// agreed. `expires_at` is what the lease says, on Mayfly's clock.
+    async fn put_right(
+        &self,
+        account: LeasedAccount<'_>,
+        drift: &[Drift],
+        expires_at: Timestamp,
+    ) -> Result<(), TargetError> {
+        let _ = (account, drift, expires_at);
+        Err(TargetError::new(TargetErrorKind::Refused, "accounts cannot be put right on this engine yet"))
+    }
+
     /// Whether it answers, and as what.
     async fn ping(&self) -> Result<ServerVersion, TargetError>;
 
@@ -257,4 +311,13 @@ pub struct Surroundings {
     pub clock: Arc<dyn crate::clock::Clock>,
     /// Chance, for passwords and salts.
     pub random: Arc<dyn crate::random::Random>,
+    /// Whether a server that answers is the one it should be; asked on every new connection, before anything else.
+    pub recognition: Arc<dyn Recognition>,
+}
+
+impl Surroundings {
+    /// Surroundings in which any server is taken for the right one.
+    pub fn new(clock: Arc<dyn crate::clock::Clock>, random: Arc<dyn crate::random::Random>) -> Self {
+        Self { clock, random, recognition: Arc::new(AnyServer) }
+    }
 }

@@ -113,7 +113,7 @@ async fn start(
     for warning in loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let surroundings = Surroundings { clock: Arc::clone(&context.clock), random: Arc::new(SystemRandom) };
+    let surroundings = Surroundings::new(Arc::clone(&context.clock), Arc::new(SystemRandom));
     let application = Application::build(loaded.config, surroundings, &SystemEnvironment)
         .await
         .map_err(|error| CliError::local("cannot start", &error))?;

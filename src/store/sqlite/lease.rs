@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// The most leases asked for by identifier at once.
+const MOST: usize = 1_000;
+
 #[async_trait]
 impl LeaseStore for SqliteStore {
     async fn begin(&self, new: NewLease, audit: Draft) -> Result<Begun, BeginError> {
@@ -40,6 +43,31 @@ impl LeaseStore for SqliteStore {
 
     async fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError> {
         self.readers.read(move |connection| lease_row::by_id(connection, id)).await
+    }
+
+    async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, StoreError> {
+        let ids = ids.to_vec();
+        self.readers
+            .read(move |connection| {
+                let found = ids.iter().take(MOST).map(|id| lease_row::by_id(connection, *id));
+                found.filter_map(Result::transpose).collect()
+            })
+            .await
+    }
+
+    async fn adopt(&self, lease: Lease, audit: Draft) -> Result<Lease, StoreError> {
+        let encoded = Encoded::of(&lease)?;
+        self.writer
+            .run(move |ledger| {
+                if let Some(known) = lease_row::by_id(ledger.connection, lease.id).map_err(write_failed)? {
+                    return Ok(known);
+                }
+                lease_row::insert(ledger.connection, &lease, &encoded).map_err(write_failed)?;
+                ledger.append(audit)?;
+                ledger.announce(&lease);
+                Ok(lease)
+            })
+            .await
     }
 
     async fn list(&self, filter: &LeaseFilter, page: PageRequest) -> Result<Page<Lease>, StoreError> {
@@ -136,9 +164,13 @@ fn apply(
     let before =
         lease_row::by_id(ledger.connection, id).map_err(write_failed)?.ok_or(ApplyError::Unknown(id))?;
     let (state, updated_at) = (before.state.clone(), before.updated_at);
+    let had_key = before.idempotency_key.is_some();
     let after = before.after(event, at)?;
     if after.state == state {
         return Ok(Lease { updated_at, ..after });
+    }
+    if had_key && after.idempotency_key.is_none() {
+        lease_row::forget_key(ledger.connection, id).map_err(write_failed)?;
     }
     lease_row::update(ledger.connection, &after, &to_json(&after.state)?).map_err(write_failed)?;
     if let Some(draft) = audit {

@@ -75,7 +75,14 @@ pub(super) fn insert(connection: &Connection, lease: &Lease, encoded: &Encoded) 
     Ok(())
 }
 
-/// Writes where a lease stands now. Nothing else of it ever changes.
+/// Takes a lease's idempotency key away. Only one that is found again after its end loses it.
+pub(super) fn forget_key(connection: &Connection, id: LeaseId) -> rusqlite::Result<()> {
+    let sql = "UPDATE lease SET idempotency_key = NULL WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute([id.to_string()])?;
+    Ok(())
+}
+
+/// Writes where a lease stands now. Nothing else of it changes but its key (see [`forget_key`]).
 pub(super) fn update(connection: &Connection, lease: &Lease, standing: &str) -> rusqlite::Result<()> {
     let sql =
         "UPDATE lease SET state = :state, due_at = :due_at, updated_at = :updated_at, standing = :standing

@@ -13,6 +13,7 @@ mod lease_row;
 mod offline;
 mod readers;
 mod row;
+mod server;
 mod token;
 mod token_cache;
 mod writer;
@@ -32,6 +33,7 @@ use self::{
 };
 use crate::{
     audit::Draft,
+    domain::InstanceId,
     store::{Store, StoreError},
 };
 
@@ -60,6 +62,7 @@ pub struct SqliteStore {
     readers: Readers,
     announcements: Announcements,
     tokens: Arc<TokenCache>,
+    instance: InstanceId,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -85,6 +88,7 @@ impl SqliteStore {
         let hold = file::hold(&path)?;
         let connection = file::open_writer(&path)?;
         let head = audit::read_head(&connection).map_err(read_failed)?;
+        let instance = server::instance(&connection).map_err(read_failed)?;
         let announcements = Announcements {
             leases: broadcast::Sender::new(options.changes.max(1)),
             appended: watch::Sender::new(head.seq),
@@ -94,12 +98,16 @@ impl SqliteStore {
         let state = WriterState { head, announcements: announcements.clone(), tokens: Arc::clone(&tokens) };
         let writer = Writer::start(connection, hold, state, bounds)?;
         let readers = Readers::new(path, options.readers.max(1));
-        Ok(Self { writer, readers, announcements, tokens })
+        Ok(Self { writer, readers, announcements, tokens, instance })
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
+    fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
     async fn record(&self, draft: Draft) -> Result<(), StoreError> {
         self.writer.run(move |ledger| ledger.append(draft)).await
     }

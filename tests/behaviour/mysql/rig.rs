@@ -54,7 +54,7 @@ fn minimal(engine: Engine, account: &str, groups: [&str; 2]) -> Vec<String> {
 }
 
 pub(crate) fn surroundings() -> Surroundings {
-    Surroundings { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }
+    Surroundings::new(Arc::new(SystemClock), Arc::new(SystemRandom))
 }
 
 pub(crate) fn settings(engine: Engine, port: u16, user: &str, password: Password) -> TargetSettings {
@@ -206,6 +206,7 @@ impl Issued {
 
     pub(crate) fn new_account(&self) -> NewAccount<'_> {
         NewAccount {
+            instance: crate::support::instance(),
             account: &self.account,
             role: &self.role,
             lease: self.lease,

@@ -215,10 +215,8 @@ async fn nothing_is_issued_where_the_switch_cannot_be_seen(rig: Rig) {
 async fn a_clock_that_is_wrong_here_does_not_matter(rig: Rig) {
     let wrong = mayfly::clock::ManualClock::new("2001-01-01T00:00:00Z".parse().unwrap());
     let clock = std::sync::Arc::new(wrong);
-    let surroundings = mayfly::target::Surroundings {
-        clock: clock.clone(),
-        random: std::sync::Arc::new(mayfly::random::SystemRandom),
-    };
+    let surroundings =
+        mayfly::target::Surroundings::new(clock.clone(), std::sync::Arc::new(mayfly::random::SystemRandom));
     let target = mayfly::target::mysql::Mysql::new(rig.settings.clone(), surroundings).unwrap();
     let issued = rig.plan(&rig.role()).await;
     let new = NewAccount { expires_at: clock.now() + Duration::from_secs(600), ..issued.new_account() };

@@ -189,6 +189,7 @@ async fn a_secret_never_appears_in_an_error() {
     let lease = Lease::under(&role);
     let secret = house.target.prepare(&role).await.unwrap();
     let new = mayfly::target::NewAccount {
+        instance: crate::support::instance(),
         account: &lease.account,
         role: &role,
         lease: lease.id,

@@ -27,7 +27,7 @@ use tokio_postgres::{Client, error::SqlState};
 use crate::support::{self, PgFixture};
 
 fn surroundings() -> Surroundings {
-    Surroundings { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }
+    Surroundings::new(Arc::new(SystemClock), Arc::new(SystemRandom))
 }
 
 fn now() -> Timestamp {
@@ -143,6 +143,7 @@ impl<S: Borrow<Server>> House<S> {
     ) -> Result<Secret, TargetError> {
         let secret = self.target.prepare(role).await?;
         let new = NewAccount {
+            instance: crate::support::instance(),
             account: &lease.account,
             role,
             lease: lease.id,

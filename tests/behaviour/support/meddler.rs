@@ -9,10 +9,10 @@ use std::sync::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mayfly::{
-    domain::{Account, LeaseId, ObjectCounts, Role},
+    domain::{Account, Drift, FoundAccount, LeaseId, ObjectCounts, Role},
     target::{
         Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Survey,
-        Target, TargetError, TargetErrorKind, TargetSettings,
+        Target, TargetError, TargetErrorKind, TargetSettings, Which,
     },
 };
 use tokio::sync::Semaphore;
@@ -23,6 +23,7 @@ pub(crate) enum Step {
     Create,
     ReplaceSecret,
     Renew,
+    PutRight,
     Disable,
     EndSessions,
     SettleObjects,
@@ -213,6 +214,23 @@ impl Target for Meddler {
 
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
         self.inner.sessions(account).await
+    }
+
+    async fn accounts(&self, which: Which<'_>) -> Result<Vec<FoundAccount>, TargetError> {
+        self.inner.accounts(which).await
+    }
+
+    fn keeps_expiry(&self) -> bool {
+        self.inner.keeps_expiry()
+    }
+
+    async fn put_right(
+        &self,
+        of: LeasedAccount<'_>,
+        drift: &[Drift],
+        expires_at: Timestamp,
+    ) -> Result<(), TargetError> {
+        self.around(Step::PutRight, of.lease, || self.inner.put_right(of, drift, expires_at)).await
     }
 
     async fn ping(&self) -> Result<ServerVersion, TargetError> {

@@ -23,3 +23,8 @@ pub(crate) use postgres::{PgFixture, postgres};
 pub(crate) use servers::{is_wanted, own_server, shared_server};
 pub(crate) use tls::TestCertificates;
 pub(crate) use waiting::eventually;
+
+/// The installation that tests create accounts as, where no store says which.
+pub(crate) fn instance() -> mayfly::domain::InstanceId {
+    "7e57000000000000000a".parse().unwrap()
+}

@@ -148,7 +148,7 @@ impl World {
 
     /// A target by its settings.
     pub(crate) fn target(settings: TargetSettings, clock: Arc<dyn Clock>) -> Arc<dyn Target> {
-        connect(settings, Surroundings { clock, random: Arc::new(SystemRandom) }).unwrap()
+        connect(settings, Surroundings::new(clock, Arc::new(SystemRandom))).unwrap()
     }
 
     /// With these targets and roles.

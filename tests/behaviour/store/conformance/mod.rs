@@ -1,6 +1,7 @@
 //! What every store must do. Each behaviour is a function of a store without content; `conformance!` makes one test of
 //! each for a way to open a store.
 
+mod found;
 mod leases;
 mod limits;
 mod listing;
@@ -13,7 +14,7 @@ use mayfly::{
     store::{LeaseFilter, PageRequest, Store},
 };
 
-pub(crate) use self::{leases::*, limits::*, listing::*, whole_store::*};
+pub(crate) use self::{found::*, leases::*, limits::*, listing::*, whole_store::*};
 
 /// How long anything may take that is expected to happen.
 const SOON: Duration = Duration::from_secs(10);
@@ -42,6 +43,11 @@ macro_rules! conformance {
             an_end_put_off_by_a_clock_that_was_wrong_is_due,
             live_leases_are_counted_by_target,
             changes_are_told_after_they_are_durable_and_only_then,
+            leases_are_found_by_their_identifiers,
+            a_lease_found_again_after_its_end_is_live_again,
+            a_failed_lease_found_again_leaves_its_key_to_whoever_has_it_by_now,
+            an_orphan_is_adopted_once_and_counts,
+            a_server_stays_known_until_another_is,
             a_token_is_found_by_its_digest_and_by_no_other,
             tokens_are_listed_newest_first_in_parts,
             a_token_is_revoked_once,

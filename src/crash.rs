@@ -1,0 +1,124 @@
+//! Places at which a test has the process killed, to see what is left behind.
+//!
+//! Only programs built with debug assertions can be armed; in an optimised build [`here`] is nothing. Whoever adds a step
+//! whose half-way state matters adds a point before and after its effect, and the sweep over all points tests it.
+
+use std::{
+    str::FromStr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+/// The variable of the environment that arms a point: its name, or its name and the time it is passed, as in `issue.created:3`.
+pub const VARIABLE: &str = "MAYFLY_CRASH_AT";
+
+macro_rules! points {
+    ($($(#[$doc:meta])* $point:ident = $name:literal),* $(,)?) => {
+        /// A place at which the process can be killed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Point { $($(#[$doc])* $point),* }
+
+        impl Point {
+            /// All of them.
+            pub const ALL: &'static [Point] = &[$(Point::$point),*];
+
+            /// Its name, as `step.moment`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Point::$point => $name),* }
+            }
+        }
+    };
+}
+
+points! {
+    /// A request was allowed; nothing is durable yet.
+    IssuePlanned = "issue.planned",
+    /// The lease is durable as PROVISIONING; nothing was sent to the target.
+    IssueBegun = "issue.begun",
+    /// The account exists; the lease is still PROVISIONING.
+    IssueCreated = "issue.created",
+    /// The lease is durable as ACTIVE; nobody was told.
+    IssueActivated = "issue.activated",
+}
+
+/// A point that is armed, and how many times it may still be passed.
+struct Armed {
+    point: Point,
+    passes: AtomicU32,
+}
+
+static ARMED: OnceLock<Armed> = OnceLock::new();
+
+/// What was asked for names no point.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{VARIABLE} names no crash point: {0:?}")]
+pub struct UnknownPoint(String);
+
+/// A point and the time it is passed at which the process dies, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charge {
+    /// Where.
+    pub point: Point,
+    /// At which pass.
+    pub pass: u32,
+}
+
+impl FromStr for Charge {
+    type Err = UnknownPoint;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPoint> {
+        let (name, pass) = text.split_once(':').unwrap_or((text, "1"));
+        let point = Point::ALL.iter().copied().find(|point| point.as_str() == name);
+        let pass = pass.parse().ok().filter(|pass| *pass > 0);
+        let (Some(point), Some(pass)) = (point, pass) else { return Err(UnknownPoint(text.to_owned())) };
+        Ok(Charge { point, pass })
+    }
+}
+
+/// Arms a point for the rest of the process's life. Only the first call counts.
+pub fn arm(charge: Charge) {
+    let _ = ARMED.set(Armed { point: charge.point, passes: AtomicU32::new(charge.pass) });
+}
+
+/// Marks a place. Kills the process by SIGKILL, as a crash would, when this place is armed and has been passed often enough.
+#[inline]
+pub fn here(point: Point) {
+    if cfg!(debug_assertions) {
+        die_if_armed(point);
+    }
+}
+
+fn die_if_armed(point: Point) {
+    let Some(armed) = ARMED.get().filter(|armed| armed.point == point) else { return };
+    if armed.passes.fetch_sub(1, Ordering::SeqCst) != 1 {
+        return;
+    }
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    // The signal may take a moment; nothing may happen after this line.
+    loop {
+        std::thread::park();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_charge_is_a_point_and_a_pass() {
+        let charge = |text: &str| text.parse::<Charge>();
+        assert_eq!(charge("issue.begun"), Ok(Charge { point: Point::IssueBegun, pass: 1 }));
+        assert_eq!(charge("issue.created:3"), Ok(Charge { point: Point::IssueCreated, pass: 3 }));
+        for text in ["", "issue", "issue.begun:0", "issue.begun:x", "issue.begun:"] {
+            assert!(charge(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: std::collections::BTreeSet<_> = Point::ALL.iter().map(|point| point.as_str()).collect();
+        assert_eq!(names.len(), Point::ALL.len());
+    }
+}
