@@ -10,7 +10,7 @@ use mayfly::{
     },
     random::{Random, SystemRandom},
     target::{
-        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, Secret, Surroundings, Target,
+        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, ReconcileSettings, Secret, Surroundings, Target,
         TargetError, TargetSettings, TlsMode, TlsSettings, generate_password, mysql::Mysql,
     },
 };
@@ -74,6 +74,7 @@ pub(crate) fn settings(engine: Engine, port: u16, user: &str, password: Password
         },
         auth_plugin: AuthPlugin::NativePassword,
         expiry: Expiry::Server,
+        reconcile: ReconcileSettings::default(),
     }
 }
 

@@ -18,7 +18,7 @@ use mayfly::{
     random::{Random, SystemRandom},
     sandbox::Server,
     target::{
-        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, Secret, Surroundings, Target,
+        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, ReconcileSettings, Secret, Surroundings, Target,
         TargetError, TargetSettings, TlsMode, TlsSettings, postgres::Postgres,
     },
 };
@@ -47,6 +47,7 @@ fn settings<S: Borrow<Server>>(pg: &PgFixture<S>) -> TargetSettings {
         pool: PoolSettings { issuing: 4, ending: 2, ..PoolSettings::default() },
         auth_plugin: AuthPlugin::NativePassword,
         expiry: Expiry::Server,
+        reconcile: ReconcileSettings::default(),
     }
 }
 

@@ -23,7 +23,7 @@ use mayfly::{
         sqlite::{SqliteOptions, SqliteStore},
     },
     target::{
-        AuthPlugin, Expiry, HealthBoard, PoolSettings, Surroundings, Target, TargetSettings, TlsMode,
+        AuthPlugin, Expiry, HealthBoard, PoolSettings, ReconcileSettings, Surroundings, Target, TargetSettings, TlsMode,
         TlsSettings, connect,
     },
 };
@@ -88,6 +88,7 @@ impl Database {
             },
             auth_plugin: AuthPlugin::NativePassword,
             expiry: Expiry::Server,
+            reconcile: ReconcileSettings::default(),
         }
     }
 
