@@ -8,7 +8,7 @@ use crate::{
     audit::{AuditLog, FileSink},
     config::{Config, Environment, ServerSettings, ServerTls},
     identity::{ApiToken, Authenticator},
-    issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts},
+    issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KnownServers},
     reaper::{Reaper, ReaperParts},
     store::{
         Store, StoreError, StoreErrorKind,
@@ -29,8 +29,14 @@ impl Application {
         environment: &(dyn Environment + Sync),
     ) -> Result<Application, StartError> {
         let store = open_store(config.store.path.clone()).await?;
-        let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
         let health = Arc::new(HealthBoard::default());
+        let servers = Arc::new(KnownServers::new(
+            Arc::clone(&surroundings.clock),
+            Arc::clone(&store),
+            Arc::clone(&health),
+        ));
+        let surroundings = Surroundings { recognition: Arc::clone(&servers) as Arc<_>, ..surroundings };
+        let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
         let reaper = Arc::new(Reaper::new(ReaperParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
@@ -44,6 +50,7 @@ impl Application {
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
             health,
+            servers,
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
         }));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&store), Arc::clone(&surroundings.clock)));

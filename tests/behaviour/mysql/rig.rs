@@ -10,8 +10,8 @@ use mayfly::{
     },
     random::{Random, SystemRandom},
     target::{
-        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, ReconcileSettings, Secret, Surroundings, Target,
-        TargetError, TargetSettings, TlsMode, TlsSettings, generate_password, mysql::Mysql,
+        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, ReconcileSettings, Secret, Surroundings,
+        Target, TargetError, TargetSettings, TlsMode, TlsSettings, generate_password, mysql::Mysql,
     },
 };
 use mysql_async::{Conn, prelude::Queryable};

@@ -18,8 +18,8 @@ use mayfly::{
     random::{Random, SystemRandom},
     sandbox::Server,
     target::{
-        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, ReconcileSettings, Secret, Surroundings, Target,
-        TargetError, TargetSettings, TlsMode, TlsSettings, postgres::Postgres,
+        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, ReconcileSettings, Secret, Surroundings,
+        Target, TargetError, TargetSettings, TlsMode, TlsSettings, postgres::Postgres,
     },
 };
 use tokio_postgres::{Client, error::SqlState};
