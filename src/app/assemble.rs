@@ -9,7 +9,7 @@ use crate::{
     config::{Config, Environment, ServerSettings, ServerTls},
     identity::{ApiToken, Authenticator},
     issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KnownServers},
-    reaper::{Reaper, ReaperParts},
+    reaper::{Reaper, ReaperParts, Rounds, RoundsParts},
     store::{
         Store, StoreError, StoreErrorKind,
         sqlite::{SqliteOptions, SqliteStore},
@@ -49,9 +49,16 @@ impl Application {
             random: Arc::clone(&surroundings.random),
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
-            health,
+            health: Arc::clone(&health),
             servers,
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
+        }));
+        let rounds = Arc::new(Rounds::new(RoundsParts {
+            clock: Arc::clone(&surroundings.clock),
+            random: Arc::clone(&surroundings.random),
+            catalogue: Arc::clone(&catalogue),
+            health,
+            reconciler: issuer.reconciler(),
         }));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&store), Arc::clone(&surroundings.clock)));
         let settings = grpc_settings(&config.server);
@@ -69,6 +76,7 @@ impl Application {
             store: Arc::clone(&store),
             catalogue,
             reaper: Arc::clone(&reaper),
+            rounds: Arc::clone(&rounds),
             tls: server.tls(),
             audit_file: sink.as_ref().map(FileSink::reopener),
             config,
@@ -79,6 +87,7 @@ impl Application {
             store,
             issuer,
             reaper,
+            rounds,
             server,
             sink,
             reloader: Arc::new(reloader),
