@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     identity::ApiToken,
     issuer::Issuer,
-    reaper::Reaper,
+    reaper::{Reaper, Rounds},
     store::{Store, StoreError},
 };
 
@@ -30,6 +30,7 @@ pub struct Application {
     store: Arc<dyn Store>,
     issuer: Arc<Issuer>,
     reaper: Arc<Reaper>,
+    rounds: Arc<Rounds>,
     server: Bound,
     sink: Option<FileSink>,
     reloader: Arc<Reloader>,
@@ -63,11 +64,13 @@ impl Application {
             .with("address", self.server.local_addr().to_string());
         self.store.record(started).await?;
         self.reaper.open_lanes().await?;
+        self.rounds.open();
         let sink = self.sink.map(follow);
         let served = self.server.serve(shutdown.clone()).await;
         tracing::info!("draining");
         let drained = tokio::time::timeout(self.grace, async {
             self.issuer.drain().await;
+            self.rounds.stop().await;
             self.reaper.stop().await;
         });
         if drained.await.is_err() {

@@ -14,6 +14,7 @@ mod mysql;
 mod outages;
 mod postgres;
 mod program;
+mod reconcile;
 mod recovery;
 mod sandbox;
 mod store;
