@@ -7,6 +7,7 @@ use crate::{
     api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
     config::{Config, Environment, ServerSettings, ServerTls},
+    crash::{self, Point},
     identity::{ApiToken, Authenticator},
     issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts},
     reaper::{Reaper, ReaperParts},
@@ -29,6 +30,7 @@ impl Application {
         environment: &(dyn Environment + Sync),
     ) -> Result<Application, StartError> {
         let store = open_store(config.store.path.clone()).await?;
+        crash::here(Point::StartOpened);
         let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
         let health = Arc::new(HealthBoard::default());
         let reaper = Arc::new(Reaper::new(ReaperParts {
