@@ -64,10 +64,12 @@ impl Place {
 
     fn configuration(&self) -> String {
         let names = &self.database.sample.names;
+        let is_postgres = self.database.engine == Engine::Postgres;
+        let scram = if is_postgres { "scram_iterations = 64\n" } else { "" };
         let role = |name: &str, group: &str| {
             format!(
                 "\n[roles.{name}]\ntarget = \"target\"\nmember_of = [\"{group}\"]\ndefault_ttl = \"5m\"\nmax_ttl = \"1h\"\n\
-                 owned_objects = \"drop\"\nleases_per_principal = 10000\nleases_total = 10000\nscram_iterations = 64\n\
+                 owned_objects = \"drop\"\nleases_per_principal = 10000\nleases_total = 10000\n{scram}\
                  allow = [\"group:administrators\"]\n"
             )
         };

@@ -11,7 +11,7 @@ use super::{
 /// Seconds of a lease that outlives its test.
 pub(super) const LONG: u32 = 300;
 /// Seconds of a lease that does not.
-const SHORT: u32 = 3;
+pub(super) const SHORT: u32 = 3;
 
 /// What is done to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub(super) fn scenario(point: Point) -> Option<Scenario> {
     let reached_by = |act| Scenario { act, passes: ONCE, by_engine: false, reply_may_be_lost: false };
     let on_target = |act| Scenario { by_engine: true, ..reached_by(act) };
     let unheard = |act| Scenario { reply_may_be_lost: true, ..reached_by(act) };
+    // Recovery passes these as well, whatever reply is on its way just then.
+    let also_later = |scenario| Scenario { reply_may_be_lost: true, ..scenario };
     Some(match point {
         Point::IssuePlanned | Point::IssueBegun => reached_by(Act::Issue),
         Point::IssueCreating | Point::IssueCreated => on_target(Act::Issue),
@@ -70,9 +72,9 @@ pub(super) fn scenario(point: Point) -> Option<Scenario> {
         Point::RenewPlanned | Point::RenewStored => reached_by(Act::Renew),
         Point::RenewMoved => on_target(Act::Renew),
         Point::EndAsked | Point::EndMarked => reached_by(Act::Revoke),
-        Point::EndDue | Point::EndBegun | Point::EndRecorded => reached_by(Act::Expire),
+        Point::EndDue | Point::EndBegun | Point::EndRecorded => also_later(reached_by(Act::Expire)),
         Point::EndDisabled | Point::EndSessionsEnded | Point::EndSettled | Point::EndRemoved => {
-            on_target(Act::Release)
+            also_later(on_target(Act::Release))
         }
         Point::StoreCommitting | Point::StoreCommitted => Scenario { passes: COMMITS, ..unheard(Act::Life) },
         Point::StartOpened | Point::StartRecorded | Point::StartRecovering => reached_by(Act::Start),

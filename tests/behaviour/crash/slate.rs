@@ -13,7 +13,7 @@ use tonic::Status;
 use super::{
     caller::{Caller, is_live},
     place::Place,
-    scenario::{LONG, Story},
+    scenario::{LONG, SHORT, Story},
 };
 use crate::support::eventually;
 
@@ -49,6 +49,11 @@ fn expiry(lease: &Lease) -> Option<Timestamp> {
     Timestamp::new(lease.expire_time.as_ref()?.seconds, lease.expire_time.as_ref()?.nanos).ok()
 }
 
+/// Whether nobody asks for it again: it is over in a moment.
+fn is_short(lease: &Lease) -> bool {
+    lease.ttl.is_some_and(|ttl| ttl.seconds == i64::from(SHORT))
+}
+
 /// Waits until nothing is under way: no lease half-way, none overdue.
 pub(super) async fn quiet(caller: &Caller) {
     let unsettled = [LeaseState::Provisioning, LeaseState::Active, LeaseState::Ending];
@@ -68,11 +73,17 @@ impl Story<'_> {
         let caller = served.caller().await.expect("it does not start any more");
         quiet(&caller).await;
         let active = self.assert_books_match_the_target(&caller).await;
-        let undelivered: Vec<&Lease> =
-            active.iter().filter(|lease| self.held.iter().all(|held| held.lease != lease.name)).collect();
+        let is_nobodys = |lease: &&Lease| self.held.iter().all(|held| held.lease != lease.name);
+        let undelivered: Vec<&Lease> = active.iter().filter(is_nobodys).collect();
         assert!(reply_may_be_lost || undelivered.is_empty(), "never delivered, and lives: {undelivered:?}");
         self.assert_promises_kept(&caller).await;
-        self.assert_repeated_requests_answered(&caller).await;
+        let answered = self.assert_repeated_requests_answered(&caller).await;
+        let nobodys: Vec<&&Lease> =
+            undelivered.iter().filter(|lease| !answered.contains(&lease.name)).collect();
+        assert!(
+            nobodys.iter().all(|lease| is_short(lease)),
+            "not delivered when asked for again: {nobodys:?}"
+        );
         caller.revoke_all().await.unwrap();
         quiet_and_empty(&caller).await;
         assert_eq!(accounts(self.place).await, BTreeSet::new(), "orphans");
@@ -107,8 +118,9 @@ impl Story<'_> {
         }
     }
 
-    /// Asserts that a caller who asks again gets what it asked for.
-    async fn assert_repeated_requests_answered(&mut self, caller: &Caller) {
+    /// Asserts that a caller who asks again gets what it asked for, and says which leases these are.
+    async fn assert_repeated_requests_answered(&self, caller: &Caller) -> BTreeSet<String> {
+        let mut answered = BTreeSet::new();
         let doubted = self.held.iter().filter(|held| held.in_doubt).map(|held| held.key.clone());
         for key in self.unanswered.iter().cloned().chain(doubted) {
             let held = caller.issue(&self.place.role, LONG, &key).await;
@@ -116,7 +128,9 @@ impl Story<'_> {
             held.log_in(&self.place.database).await.unwrap_or_else(|error| panic!("{held:?}: {error}"));
             let lease = caller.lease(&held.lease).await.unwrap();
             assert_eq!(lease.state(), LeaseState::Active, "{lease:?}");
+            answered.insert(held.lease);
         }
+        answered
     }
 }
 

@@ -98,7 +98,8 @@ async fn failed(case: Case<'_>) -> Option<String> {
 /// Runs cases, several at once, and returns the names of those that failed.
 async fn sweep(cases: Vec<Case<'_>>) -> (usize, Vec<String>) {
     let count = cases.len();
-    let failures: Vec<Option<String>> = stream::iter(cases).map(failed).buffer_unordered(AT_ONCE).collect().await;
+    let failures: Vec<Option<String>> =
+        stream::iter(cases).map(failed).buffer_unordered(AT_ONCE).collect().await;
     (count, failures.into_iter().flatten().collect())
 }
 
