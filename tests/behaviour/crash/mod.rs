@@ -7,4 +7,6 @@ mod caller;
 mod place;
 mod scenario;
 mod slate;
+mod soak;
 mod sweep;
+mod worker;

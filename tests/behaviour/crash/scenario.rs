@@ -11,7 +11,7 @@ use super::{
 /// Seconds of a lease that outlives its test.
 pub(super) const LONG: u32 = 300;
 /// Seconds of a lease that does not.
-pub(super) const SHORT: u32 = 3;
+const SHORT: u32 = 3;
 
 /// What is done to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,10 +165,6 @@ impl<'p> Story<'p> {
 
     async fn repeat(&mut self, caller: &Caller) -> Result<(), Status> {
         let at = self.issue(caller, LONG).await?;
-        self.held[at].in_doubt = true;
-        let again = caller.issue(&self.place.role, LONG, &self.held[at].key).await?;
-        assert_eq!(again.lease, self.held[at].lease, "one key, two leases");
-        self.held[at] = again;
-        Ok(())
+        self.held[at].ask_again(caller, &self.place.role).await
     }
 }
