@@ -1,17 +1,9 @@
-//! Several installations under load, killed at random moments over and over; `make crash` runs it.
-//!
-//! `MAYFLY_CRASH_SEED` replays the decisions of a run (not the machine's timing), `MAYFLY_CRASH_KILLS` says how many kills.
+//! Several installations under load, killed at random moments over and over.
 
-use std::{
-    cell::Cell,
-    collections::BTreeSet,
-    env,
-    panic::AssertUnwindSafe,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, collections::BTreeSet, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::{FutureExt as _, future};
-use mayfly::random::{Random as _, SeededRandom, SystemRandom};
+use mayfly::random::{Random as _, SeededRandom};
 
 use super::{
     caller::Caller,
@@ -22,8 +14,6 @@ use super::{
 };
 use crate::support::world::{Database, databases};
 
-/// Kills, unless told otherwise.
-const KILLS: u64 = 500;
 /// Installations on one server: they must not touch each other's accounts either.
 const INSTALLATIONS: u64 = 2;
 /// Callers of an installation.
@@ -101,11 +91,6 @@ impl<'p> Ordeal<'p> {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text:?}")))
-}
-
 /// One installation's share: what it did, or `None` when it failed, which has been told.
 #[expect(clippy::print_stdout, reason = "what a failure is found out by")]
 async fn share(database: Database, seed: u64, kills: u64) -> Option<Tally> {
@@ -118,28 +103,26 @@ async fn share(database: Database, seed: u64, kills: u64) -> Option<Tally> {
     endured.ok()
 }
 
-#[tokio::test]
-#[ignore = "takes minutes; make crash runs it"]
-#[expect(clippy::print_stdout, reason = "the line that make crash ends with")]
-async fn killed_at_random_moments_under_load_nothing_is_left_and_nothing_lost() {
-    let seed = number("MAYFLY_CRASH_SEED").unwrap_or_else(|| SystemRandom.bits() >> 32);
-    let kills = number("MAYFLY_CRASH_KILLS").unwrap_or(KILLS);
-    println!("soak: {kills} kills, seed {seed}");
-    let (databases, begun, seeds) = (databases().await, Instant::now(), SeededRandom::new(seed));
+/// What came of a whole soak.
+pub(super) struct Soaked {
+    pub(super) kills: u64,
+    /// `None`: something was violated, which has been told.
+    pub(super) tally: Option<Tally>,
+}
+
+/// So many kills, at least, on all engines together.
+pub(super) async fn everywhere(kills: u64, seed: u64) -> Soaked {
+    let (databases, seeds) = (databases().await, SeededRandom::new(seed));
     let mut shares = Vec::new();
-    let each = kills.div_ceil(INSTALLATIONS * u64::try_from(databases.len()).unwrap());
+    let installations = INSTALLATIONS * u64::try_from(databases.len()).unwrap();
+    let each = kills.div_ceil(installations.max(1));
     for database in databases {
         allow_settling(&database).await;
         for _ in 0..INSTALLATIONS {
             shares.push(share(database.clone(), seeds.bits(), each));
         }
     }
-    let kills = each * u64::try_from(shares.len()).unwrap();
     let tallies: Option<Vec<Tally>> = future::join_all(shares).await.into_iter().collect();
-    let Some(tallies) = tallies else { panic!("crash: violated; again with SEED={seed} KILLS={kills}") };
-    let Tally { issued, renewed, over } = tallies.into_iter().fold(Tally::default(), Tally::and);
-    println!(
-        "soak: {kills} kills, {issued} issued, {renewed} renewed, {over} ended, 0 orphans, 0 lost, seed {seed}, {} s",
-        begun.elapsed().as_secs()
-    );
+    let tally = tallies.map(|tallies| tallies.into_iter().fold(Tally::default(), Tally::and));
+    Soaked { kills: each * installations, tally }
 }

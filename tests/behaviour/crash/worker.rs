@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Credentials a worker holds at once.
-const MOST_HELD: usize = 6;
+const MOST_HELD: usize = 8;
 /// Sessions it has open at once: a server has room for some dozens.
 const MOST_SESSIONS: usize = 2;
 /// Seconds of a lease, at most: leases are to expire all the time.
@@ -73,7 +73,7 @@ impl<'p> Worker<'p> {
         while !stop.get() {
             // What fails because the server is being killed is looked into when it is back.
             let _ = self.act(caller).await;
-            let pause = self.random.below(40);
+            let pause = self.random.below(25);
             tokio::time::sleep(Duration::from_millis(u64::from(pause))).await;
         }
     }
