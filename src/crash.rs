@@ -37,6 +37,8 @@ points! {
     IssuePlanned = "issue.planned",
     /// The lease is durable as PROVISIONING; nothing was sent to the target.
     IssueBegun = "issue.begun",
+    /// The creation is about to be sent; the lease is PROVISIONING.
+    IssueCreating = "issue.creating",
     /// The account exists; the lease is still PROVISIONING.
     IssueCreated = "issue.created",
     /// The lease is durable as ACTIVE; nobody was told.
@@ -59,6 +61,50 @@ points! {
     ReconcilePutRight = "reconcile.put_right",
     /// The lease of an altered account is durable as ENDING.
     ReconcileEnded = "reconcile.ended",
+    /// The reply is about to leave.
+    IssueReplying = "issue.replying",
+    /// A request was repeated and its fresh password is on record; the account still has the earlier one.
+    RepeatRecorded = "repeat.recorded",
+    /// The account has the fresh password; nobody was told.
+    RepeatReplaced = "repeat.replaced",
+    /// A lease must not become, or stay, active; nothing says so yet.
+    UndoAsked = "undo.asked",
+    /// It is durable as ENDING, failed; the reaper was not told.
+    UndoMarked = "undo.marked",
+    /// A renewal was allowed; the target has the earlier expiry.
+    RenewPlanned = "renew.planned",
+    /// The target has the later expiry, the store the earlier one.
+    RenewMoved = "renew.moved",
+    /// The store has the later expiry as well; nobody was told.
+    RenewStored = "renew.stored",
+    /// A release or revocation was allowed; the lease is still ACTIVE.
+    EndAsked = "end.asked",
+    /// It is durable as ENDING; neither the reaper nor the caller was told.
+    EndMarked = "end.marked",
+    /// The reaper read a lease that is due; its state is as it was.
+    EndDue = "end.due",
+    /// The lease is ENDING; its account is untouched.
+    EndBegun = "end.begun",
+    /// The account cannot log in any more.
+    EndDisabled = "end.disabled",
+    /// Its sessions were ended.
+    EndSessionsEnded = "end.sessions_ended",
+    /// Its objects were dealt with.
+    EndSettled = "end.settled",
+    /// The account is verified gone; the lease is still ENDING.
+    EndRemoved = "end.removed",
+    /// The lease is durable as ended.
+    EndRecorded = "end.recorded",
+    /// A transaction of the embedded store is about to be committed.
+    StoreCommitting = "store.committing",
+    /// It is durable; none of those who wait for it were told.
+    StoreCommitted = "store.committed",
+    /// At the start: the store is open, nothing was written.
+    StartOpened = "start.opened",
+    /// At the start: it is on record; nothing that was interrupted has been taken up.
+    StartRecorded = "start.recorded",
+    /// At the start: what was interrupted is being taken up; no call was taken.
+    StartRecovering = "start.recovering",
 }
 
 /// A point that is armed, and how many times it may still be passed.

@@ -7,6 +7,7 @@ use crate::{
     api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
     config::{Config, Environment, ServerSettings, ServerTls},
+    crash::{self, Point},
     identity::{ApiToken, Authenticator},
     issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KnownServers},
     reaper::{Reaper, ReaperParts, Rounds, RoundsParts},
@@ -29,6 +30,7 @@ impl Application {
         environment: &(dyn Environment + Sync),
     ) -> Result<Application, StartError> {
         let store = open_store(config.store.path.clone()).await?;
+        crash::here(Point::StartOpened);
         let health = Arc::new(HealthBoard::default());
         let servers = Arc::new(KnownServers::new(
             Arc::clone(&surroundings.clock),

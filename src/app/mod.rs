@@ -18,6 +18,7 @@ use crate::{
     api::grpc::Bound,
     audit::{Actor, Draft, FileSink},
     clock::Clock,
+    crash::{self, Point},
     identity::ApiToken,
     issuer::Issuer,
     reaper::{Reaper, Rounds},
@@ -63,8 +64,10 @@ impl Application {
             .with("version", env!("CARGO_PKG_VERSION"))
             .with("address", self.server.local_addr().to_string());
         self.store.record(started).await?;
+        crash::here(Point::StartRecorded);
         self.reaper.open_lanes().await?;
         self.rounds.open();
+        crash::here(Point::StartRecovering);
         let sink = self.sink.map(follow);
         let served = self.server.serve(shutdown.clone()).await;
         tracing::info!("draining");

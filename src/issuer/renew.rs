@@ -12,6 +12,7 @@ use std::{
 use super::{Issuer, Refusal, RefusalKind, issue::after};
 use crate::{
     audit::Draft,
+    crash::{self, Point},
     domain::{Lease, LeaseEvent, LeaseId, LeaseState, Ttl},
     identity::Caller,
     policy,
@@ -76,11 +77,15 @@ impl Issuer {
             return Ok(lease);
         }
         let target = self.target_of(&lease)?;
+        crash::here(Point::RenewPlanned);
         target.renew(LeasedAccount::of(&lease), expires_at).await?;
+        crash::here(Point::RenewMoved);
         let draft = Draft::new(self.clock.now(), caller.actor(), "lease.renewed", lease.resource_name())
             .with("expires_at", expires_at.to_string());
         let event = LeaseEvent::Renewed { expires_at };
-        Ok(self.store.apply(id, event, self.clock.now(), Some(draft)).await?)
+        let renewed = self.store.apply(id, event, self.clock.now(), Some(draft)).await?;
+        crash::here(Point::RenewStored);
+        Ok(renewed)
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod crash;
 mod demo;
 mod deploy;
 mod lifecycle;
