@@ -17,7 +17,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{errors::Failure, tls};
 use crate::{
     clock::Clock,
-    target::{TargetError, TargetErrorKind, TargetSettings},
+    domain::Password,
+    target::{Credentials, TargetError, TargetErrorKind, TargetSettings, credentials::Keychain},
 };
 
 /// What sessions are called in `pg_stat_activity`.
@@ -47,6 +48,7 @@ pub(super) struct Release {
 /// Makes connections to one target.
 pub(super) struct Connector {
     settings: Arc<TargetSettings>,
+    pub(super) keychain: Keychain,
     clock: Arc<dyn Clock>,
     tls: Option<MakeRustlsConnect>,
     /// The target's clock minus ours, as last measured on connecting.
@@ -55,9 +57,14 @@ pub(super) struct Connector {
 
 impl Connector {
     /// Reads the TLS files; connects nowhere.
-    pub(super) fn new(settings: Arc<TargetSettings>, clock: Arc<dyn Clock>) -> Result<Self, TargetError> {
+    pub(super) fn new(
+        settings: Arc<TargetSettings>,
+        clock: Arc<dyn Clock>,
+        credentials: Arc<dyn Credentials>,
+    ) -> Result<Self, TargetError> {
         let tls = tls::connector(&settings.tls)?;
-        Ok(Self { settings, clock, tls, offset: Mutex::new(None) })
+        let keychain = Keychain::new(&settings, credentials);
+        Ok(Self { settings, keychain, clock, tls, offset: Mutex::new(None) })
     }
 
     /// The database for administration.
@@ -81,14 +88,33 @@ impl Connector {
         at.checked_add(offset).unwrap_or(at)
     }
 
-    /// Connects to the first host that answers and accepts writes. All hosts together get the time there is for
-    /// connecting, in equal shares, so that one that swallows packets does not use up the others'.
+    /// Connects with the account's password, whichever it is by now.
     pub(super) async fn connect(&self, database: &str) -> Result<Connection, TargetError> {
+        let mut attempts = self.keychain.attempts();
+        loop {
+            let password = attempts.next().await?;
+            match self.connect_with(password.as_ref(), database).await {
+                Ok(connection) => {
+                    attempts.accepted().await;
+                    return Ok(connection);
+                }
+                Err(error) => attempts.refused(error)?,
+            }
+        }
+    }
+
+    /// Connects with a password to the first host that answers and accepts writes. All hosts together get the time there is for
+    /// connecting, in equal shares, so that one that swallows packets does not use up the others'.
+    pub(super) async fn connect_with(
+        &self,
+        password: Option<&Password>,
+        database: &str,
+    ) -> Result<Connection, TargetError> {
         let hosts = u32::try_from(self.settings.hosts.len()).unwrap_or(u32::MAX).max(1);
         let share = self.settings.pool.connect / hosts;
         let mut worst: Option<TargetError> = None;
         for (host, port) in &self.settings.hosts {
-            let error = match timeout(share, self.connect_to(host, *port, database)).await {
+            let error = match timeout(share, self.connect_to((host, *port), password, database)).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => error,
                 Err(_) => TargetError::new(
@@ -105,8 +131,16 @@ impl Connector {
         Err(worst.unwrap_or_else(|| TargetError::new(TargetErrorKind::Refused, "the target has no host")))
     }
 
-    async fn connect_to(&self, host: &str, port: u16, database: &str) -> Result<Connection, TargetError> {
-        let config = self.config(host, port, database);
+    async fn connect_to(
+        &self,
+        (host, port): (&str, u16),
+        password: Option<&Password>,
+        database: &str,
+    ) -> Result<Connection, TargetError> {
+        let mut config = self.config(host, port, database);
+        if let Some(password) = password {
+            config.password(password.expose());
+        }
         let doing = format!("connecting to {host}:{port}");
         let (client, task) = match &self.tls {
             None => {
@@ -158,9 +192,6 @@ impl Connector {
                 lock = (statement / 2).max(1),
                 idle = statement * 2,
             ));
-        if let Some(password) = &settings.password {
-            config.password(password.expose());
-        }
         config
     }
 

@@ -12,6 +12,7 @@ mod end;
 mod errors;
 mod examine;
 mod objects;
+mod own;
 mod pool;
 mod privileges;
 mod quote;
@@ -35,7 +36,7 @@ use super::{
     Surroundings, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Verifier, generate_password,
 };
 use crate::{
-    domain::{Account, Engine, ObjectCounts, Role},
+    domain::{Account, Engine, ObjectCounts, Password, Role},
     random::Random,
 };
 
@@ -69,7 +70,8 @@ impl Postgres {
     /// When a TLS file cannot be used.
     pub fn new(settings: TargetSettings, surroundings: Surroundings) -> Result<Self, TargetError> {
         let settings = Arc::new(settings);
-        let connector = Arc::new(Connector::new(Arc::clone(&settings), surroundings.clock)?);
+        let connector =
+            Arc::new(Connector::new(Arc::clone(&settings), surroundings.clock, surroundings.credentials)?);
         let bounds = &settings.pool;
         Ok(Self {
             issuing: Pool::new(&connector, bounds.issuing, bounds)?,
@@ -163,6 +165,16 @@ impl Target for Postgres {
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
         let mut connection = self.issuing.get().await?;
         end::sessions(&mut connection, account.name.as_str()).await
+    }
+
+    async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        let verifier = own::verifier(password, Arc::clone(&self.random)).await?;
+        let mut connection = self.ending.get().await?;
+        own::change_password(&mut connection, &verifier).await
+    }
+
+    async fn prove_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        own::prove_password(&self.connector, password).await
     }
 
     async fn ping(&self) -> Result<ServerVersion, TargetError> {
