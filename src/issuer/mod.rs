@@ -5,20 +5,24 @@
 //! is the reaper's work.
 
 mod catalogue;
+mod credentials;
 mod end;
 mod error;
 mod issue;
 mod look;
 mod renew;
+mod rotate;
 mod tokens;
 
 use std::sync::Arc;
 
 pub use catalogue::{Catalogue, CatalogueHandle};
+pub use credentials::KeptCredentials;
 pub use error::{Refusal, RefusalKind};
 pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;
 pub use look::{AuditPage, RoleCheck, TargetStatus};
+pub use rotate::{Resealed, Rotated, Rotator, RotatorParts};
 pub use tokens::{MintedToken, NewToken};
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +46,7 @@ pub struct Issuer {
     health: Arc<HealthBoard>,
     reaper: Arc<dyn DueNotice>,
     renewing: renew::UnderWay,
+    rotator: Option<Arc<Rotator>>,
     tasks: TaskTracker,
 }
 
@@ -73,6 +78,7 @@ impl Issuer {
             health,
             reaper,
             renewing: renew::UnderWay::default(),
+            rotator: None,
             tasks: TaskTracker::new(),
         }
     }
