@@ -8,8 +8,11 @@ use crate::{
     audit::{AuditLog, FileSink},
     config::{Config, Environment, ServerSettings, ServerTls},
     identity::{ApiToken, Authenticator},
-    issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts},
-    reaper::{Reaper, ReaperParts},
+    issuer::{
+        Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KeptCredentials, Rotator, RotatorParts,
+    },
+    reaper::{Reaper, ReaperParts, RotationParts, Rotations},
+    sealing::KeyringHandle,
     store::{
         Store, StoreError, StoreErrorKind,
         sqlite::{SqliteOptions, SqliteStore},
@@ -29,7 +32,15 @@ impl Application {
         environment: &(dyn Environment + Sync),
     ) -> Result<Application, StartError> {
         let store = open_store(config.store.path.clone()).await?;
+        let keyring = Arc::new(KeyringHandle::new(config.sealing.clone()));
+        let credentials = Arc::new(KeptCredentials {
+            store: Arc::clone(&store),
+            keyring: Arc::clone(&keyring),
+            clock: Arc::clone(&surroundings.clock),
+        });
+        let surroundings = Surroundings { credentials: Arc::clone(&credentials) as Arc<_>, ..surroundings };
         let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
+        let (rotator, rotations) = rotation(&config, &surroundings, &catalogue, credentials);
         let health = Arc::new(HealthBoard::default());
         let reaper = Arc::new(Reaper::new(ReaperParts {
             clock: Arc::clone(&surroundings.clock),
@@ -38,14 +49,15 @@ impl Application {
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
         }));
-        let issuer = Arc::new(Issuer::new(IssuerParts {
+        let issuer = Issuer::new(IssuerParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
             health,
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
-        }));
+        });
+        let issuer = Arc::new(issuer.with_rotator(rotator));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&store), Arc::clone(&surroundings.clock)));
         let settings = grpc_settings(&config.server);
         let server =
@@ -62,6 +74,8 @@ impl Application {
             store: Arc::clone(&store),
             catalogue,
             reaper: Arc::clone(&reaper),
+            keyring,
+            rotations: Arc::clone(&rotations),
             tls: server.tls(),
             audit_file: sink.as_ref().map(FileSink::reopener),
             config,
@@ -72,6 +86,7 @@ impl Application {
             store,
             issuer,
             reaper,
+            rotations,
             server,
             sink,
             reloader: Arc::new(reloader),
@@ -79,6 +94,28 @@ impl Application {
             grace,
         })
     }
+}
+
+/// What rotates administration passwords: when asked, and on schedule.
+fn rotation(
+    config: &Config,
+    surroundings: &Surroundings,
+    catalogue: &Arc<CatalogueHandle>,
+    credentials: Arc<KeptCredentials>,
+) -> (Arc<Rotator>, Arc<Rotations>) {
+    let store = Arc::clone(&credentials.store);
+    let rotator = Arc::new(Rotator::new(RotatorParts {
+        random: Arc::clone(&surroundings.random),
+        catalogue: Arc::clone(catalogue),
+        credentials,
+    }));
+    let parts = RotationParts {
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+        store,
+        rotator: Arc::clone(&rotator),
+    };
+    (rotator, Arc::new(Rotations::new(parts, config.rotation.clone())))
 }
 
 async fn open_store(path: PathBuf) -> Result<Arc<dyn Store>, StoreError> {

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     identity::ApiToken,
     issuer::Issuer,
-    reaper::Reaper,
+    reaper::{Reaper, Rotations},
     store::{Store, StoreError},
 };
 
@@ -30,6 +30,7 @@ pub struct Application {
     store: Arc<dyn Store>,
     issuer: Arc<Issuer>,
     reaper: Arc<Reaper>,
+    rotations: Arc<Rotations>,
     server: Bound,
     sink: Option<FileSink>,
     reloader: Arc<Reloader>,
@@ -63,12 +64,14 @@ impl Application {
             .with("address", self.server.local_addr().to_string());
         self.store.record(started).await?;
         self.reaper.open_lanes().await?;
+        self.rotations.start();
         let sink = self.sink.map(follow);
         let served = self.server.serve(shutdown.clone()).await;
         tracing::info!("draining");
         let drained = tokio::time::timeout(self.grace, async {
             self.issuer.drain().await;
             self.reaper.stop().await;
+            self.rotations.stop().await;
         });
         if drained.await.is_err() {
             tracing::warn!(grace = ?self.grace, "not everything under way ended in time; it is taken up at the next start");

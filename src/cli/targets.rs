@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    CliError, Context, Exit, duration,
+    CliError, Context, Exit, duration, rotate,
     table::{self, Cell, Column, Paint},
     view,
 };
@@ -16,6 +16,8 @@ use crate::api::proto;
 pub enum TargetsCommand {
     /// List the databases, with their state as last seen; asks none of them anything
     Ls,
+    /// Give the administration account of a database a new password, which nobody is shown
+    Rotate(rotate::RotateArgs),
 }
 
 #[derive(Serialize)]
@@ -36,6 +38,7 @@ struct TargetView {
 pub async fn run(command: TargetsCommand, context: &mut Context) -> Result<Exit, CliError> {
     match command {
         TargetsCommand::Ls => list(context).await,
+        TargetsCommand::Rotate(args) => rotate::rotate(args, context).await,
     }
 }
 

@@ -7,6 +7,7 @@
 mod backoff;
 mod end;
 mod lane;
+mod rotation;
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+pub use rotation::{RotationParts, Rotations, Schedule};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::lane::{Lane, LaneParts};
