@@ -9,8 +9,12 @@ use crate::{
     config::{Config, Environment, ServerSettings, ServerTls},
     crash::{self, Point},
     identity::{ApiToken, Authenticator},
-    issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KnownServers},
-    reaper::{Reaper, ReaperParts, Rounds, RoundsParts},
+    issuer::{
+        Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KeptCredentials, KnownServers, Rotator,
+        RotatorParts,
+    },
+    reaper::{Reaper, ReaperParts, RotationParts, Rotations, Rounds, RoundsParts},
+    sealing::KeyringHandle,
     store::{
         Store, StoreError, StoreErrorKind,
         sqlite::{SqliteOptions, SqliteStore},
@@ -31,14 +35,25 @@ impl Application {
     ) -> Result<Application, StartError> {
         let store = open_store(config.store.path.clone()).await?;
         crash::here(Point::StartOpened);
+        let keyring = Arc::new(KeyringHandle::new(config.sealing.clone()));
+        let credentials = Arc::new(KeptCredentials {
+            store: Arc::clone(&store),
+            keyring: Arc::clone(&keyring),
+            clock: Arc::clone(&surroundings.clock),
+        });
         let health = Arc::new(HealthBoard::default());
         let servers = Arc::new(KnownServers::new(
             Arc::clone(&surroundings.clock),
             Arc::clone(&store),
             Arc::clone(&health),
         ));
-        let surroundings = Surroundings { recognition: Arc::clone(&servers) as Arc<_>, ..surroundings };
+        let surroundings = Surroundings {
+            credentials: Arc::clone(&credentials) as Arc<_>,
+            recognition: Arc::clone(&servers) as Arc<_>,
+            ..surroundings
+        };
         let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
+        let (rotator, rotations) = rotation(&config, &surroundings, &catalogue, credentials);
         let reaper = Arc::new(Reaper::new(ReaperParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
@@ -46,7 +61,7 @@ impl Application {
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
         }));
-        let issuer = Arc::new(Issuer::new(IssuerParts {
+        let issuer = Issuer::new(IssuerParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
             store: Arc::clone(&store),
@@ -54,7 +69,8 @@ impl Application {
             health: Arc::clone(&health),
             servers,
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
-        }));
+        });
+        let issuer = Arc::new(issuer.with_rotator(rotator));
         let rounds = Arc::new(Rounds::new(RoundsParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
@@ -79,6 +95,8 @@ impl Application {
             catalogue,
             reaper: Arc::clone(&reaper),
             rounds: Arc::clone(&rounds),
+            keyring,
+            rotations: Arc::clone(&rotations),
             tls: server.tls(),
             audit_file: sink.as_ref().map(FileSink::reopener),
             config,
@@ -90,6 +108,7 @@ impl Application {
             issuer,
             reaper,
             rounds,
+            rotations,
             server,
             sink,
             reloader: Arc::new(reloader),
@@ -97,6 +116,28 @@ impl Application {
             grace,
         })
     }
+}
+
+/// What rotates administration passwords: when asked, and on schedule.
+fn rotation(
+    config: &Config,
+    surroundings: &Surroundings,
+    catalogue: &Arc<CatalogueHandle>,
+    credentials: Arc<KeptCredentials>,
+) -> (Arc<Rotator>, Arc<Rotations>) {
+    let store = Arc::clone(&credentials.store);
+    let rotator = Arc::new(Rotator::new(RotatorParts {
+        random: Arc::clone(&surroundings.random),
+        catalogue: Arc::clone(catalogue),
+        credentials,
+    }));
+    let parts = RotationParts {
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+        store,
+        rotator: Arc::clone(&rotator),
+    };
+    (rotator, Arc::new(Rotations::new(parts, config.rotation.clone())))
 }
 
 async fn open_store(path: PathBuf) -> Result<Arc<dyn Store>, StoreError> {

@@ -21,7 +21,7 @@ use crate::{
     crash::{self, Point},
     identity::ApiToken,
     issuer::Issuer,
-    reaper::{Reaper, Rounds},
+    reaper::{Reaper, Rotations, Rounds},
     store::{Store, StoreError},
 };
 
@@ -32,6 +32,7 @@ pub struct Application {
     issuer: Arc<Issuer>,
     reaper: Arc<Reaper>,
     rounds: Arc<Rounds>,
+    rotations: Arc<Rotations>,
     server: Bound,
     sink: Option<FileSink>,
     reloader: Arc<Reloader>,
@@ -68,6 +69,7 @@ impl Application {
         self.reaper.open_lanes().await?;
         self.rounds.open();
         crash::here(Point::StartRecovering);
+        self.rotations.start();
         let sink = self.sink.map(follow);
         let served = self.server.serve(shutdown.clone()).await;
         tracing::info!("draining");
@@ -75,6 +77,7 @@ impl Application {
             self.issuer.drain().await;
             self.rounds.stop().await;
             self.reaper.stop().await;
+            self.rotations.stop().await;
         });
         if drained.await.is_err() {
             tracing::warn!(grace = ?self.grace, "not everything under way ended in time; it is taken up at the next start");

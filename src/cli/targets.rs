@@ -9,7 +9,7 @@ use serde::Serialize;
 pub use accept::AcceptArgs;
 
 use super::{
-    CliError, Connection, Context, Exit, duration,
+    CliError, Connection, Context, Exit, duration, rotate,
     table::{self, Cell, Column, Paint},
     view,
 };
@@ -22,6 +22,8 @@ pub enum TargetsCommand {
     Ls,
     /// Agree to another server answering for a target than the one known
     Accept(AcceptArgs),
+    /// Give the administration account of a database a new password, which nobody is shown
+    Rotate(rotate::RotateArgs),
 }
 
 #[derive(Serialize)]
@@ -47,6 +49,7 @@ pub async fn run(command: TargetsCommand, context: &mut Context) -> Result<Exit,
     match command {
         TargetsCommand::Ls => list(context).await,
         TargetsCommand::Accept(args) => accept::run(args, context).await,
+        TargetsCommand::Rotate(args) => rotate::rotate(args, context).await,
     }
 }
 

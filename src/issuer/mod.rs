@@ -7,6 +7,7 @@
 //! is the reaper's work.
 
 mod catalogue;
+mod credentials;
 mod end;
 mod error;
 mod issue;
@@ -14,11 +15,13 @@ mod look;
 mod recognise;
 mod reconcile;
 mod renew;
+mod rotate;
 mod tokens;
 
 use std::sync::Arc;
 
 pub use catalogue::{Catalogue, CatalogueHandle};
+pub use credentials::KeptCredentials;
 pub use error::{Refusal, RefusalKind};
 pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;
@@ -27,6 +30,7 @@ pub use recognise::{KnownServers, Succession};
 pub use reconcile::{
     Answer, Counts, Discrepancy, DiscrepancyKind, Mode, ReconcileError, ReconcileReport, Reconciler,
 };
+pub use rotate::{Resealed, Rotated, Rotator, RotatorParts};
 pub use tokens::{MintedToken, NewToken};
 use tokio_util::task::TaskTracker;
 
@@ -52,6 +56,7 @@ pub struct Issuer {
     servers: Arc<KnownServers>,
     renewing: Arc<renew::UnderWay>,
     reconciler: Arc<Reconciler>,
+    rotator: Option<Arc<Rotator>>,
     tasks: TaskTracker,
 }
 
@@ -95,6 +100,7 @@ impl Issuer {
             reaper,
             renewing,
             reconciler,
+            rotator: None,
             tasks: TaskTracker::new(),
         }
     }

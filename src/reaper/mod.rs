@@ -8,6 +8,7 @@
 mod backoff;
 mod end;
 mod lane;
+mod rotation;
 mod rounds;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+pub use rotation::{RotationParts, Rotations, Schedule};
 pub use rounds::{Rounds, RoundsParts};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -9,12 +9,14 @@
 
 mod error;
 mod lease;
+mod secret;
 mod server;
 pub mod sqlite;
 mod token;
 
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
 pub use lease::{Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
+pub use secret::{KeptSecret, PendingSecret, RotationEnd, SecretStore};
 pub use server::{KnownServer, ServerStore};
 pub use token::{StoredToken, TokenHash, TokenStore};
 
@@ -27,7 +29,7 @@ use crate::{
 
 /// Everything Mayfly keeps.
 #[async_trait]
-pub trait Store: LeaseStore + TokenStore + ServerStore + AuditLog {
+pub trait Store: LeaseStore + TokenStore + ServerStore + SecretStore + AuditLog {
     /// Which installation this is: drawn when the store was made, kept by backups, shared by all who share the store.
     fn instance(&self) -> InstanceId;
 

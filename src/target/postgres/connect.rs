@@ -17,7 +17,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{errors::Failure, tls};
 use crate::{
     clock::Clock,
-    target::{Recognition, ServerIdentity, TargetError, TargetErrorKind, TargetSettings},
+    domain::Password,
+    target::{
+        Credentials, Recognition, ServerIdentity, TargetError, TargetErrorKind, TargetSettings,
+        credentials::Keychain,
+    },
 };
 
 /// What sessions are called in `pg_stat_activity`.
@@ -57,6 +61,9 @@ enum Strangers {
     Welcome,
 }
 
+/// A connection, and whether its server is the one that is known.
+type Introduced = (Connection, Result<(), TargetError>);
+
 /// What a server says of itself on connecting.
 #[derive(Debug, Clone)]
 struct Introduction {
@@ -69,6 +76,7 @@ struct Introduction {
 /// Makes connections to one target.
 pub(super) struct Connector {
     settings: Arc<TargetSettings>,
+    pub(super) keychain: Keychain,
     clock: Arc<dyn Clock>,
     recognition: Arc<dyn Recognition>,
     tls: Option<MakeRustlsConnect>,
@@ -82,9 +90,11 @@ impl Connector {
         settings: Arc<TargetSettings>,
         clock: Arc<dyn Clock>,
         recognition: Arc<dyn Recognition>,
+        credentials: Arc<dyn Credentials>,
     ) -> Result<Self, TargetError> {
         let tls = tls::connector(&settings.tls)?;
-        Ok(Self { settings, clock, recognition, tls, offset: Mutex::new(None) })
+        let keychain = Keychain::new(&settings, credentials);
+        Ok(Self { settings, keychain, clock, recognition, tls, offset: Mutex::new(None) })
     }
 
     /// The database for administration.
@@ -114,33 +124,61 @@ impl Connector {
         at.checked_sub(offset).unwrap_or(at)
     }
 
-    /// Connects to the first host that answers, accepts writes and is the server that is known. All hosts together get
-    /// the time there is for connecting, in equal shares, so that one that swallows packets does not use up the others'.
+    /// Connects to the first host that answers, accepts writes and is the server that is known, with the account's password,
+    /// whichever it is by now.
     pub(super) async fn connect(&self, database: &str) -> Result<Connection, TargetError> {
-        let (connection, recognised) = self.connect_to_any(database, Strangers::Refused).await?;
+        let (connection, recognised) = self.connect_with_any(database, Strangers::Refused).await?;
         recognised.map(|()| connection)
     }
 
     /// Connects for looking only: also to a server that is not the one that is known, which is then said.
-    pub(super) async fn connect_to_look(
-        &self,
-        database: &str,
-    ) -> Result<(Connection, Result<(), TargetError>), TargetError> {
-        self.connect_to_any(database, Strangers::Welcome).await
+    pub(super) async fn connect_to_look(&self, database: &str) -> Result<Introduced, TargetError> {
+        self.connect_with_any(database, Strangers::Welcome).await
     }
 
-    async fn connect_to_any(
+    /// Connects with a certain password.
+    pub(super) async fn connect_with(
+        &self,
+        password: Option<&Password>,
+        database: &str,
+    ) -> Result<Connection, TargetError> {
+        let (connection, recognised) = self.connect_to_any(password, database, Strangers::Refused).await?;
+        recognised.map(|()| connection)
+    }
+
+    async fn connect_with_any(
         &self,
         database: &str,
         strangers: Strangers,
-    ) -> Result<(Connection, Result<(), TargetError>), TargetError> {
+    ) -> Result<Introduced, TargetError> {
+        let mut attempts = self.keychain.attempts();
+        loop {
+            let password = attempts.next().await?;
+            match self.connect_to_any(password.as_ref(), database, strangers).await {
+                Ok(introduced) => {
+                    attempts.accepted().await;
+                    return Ok(introduced);
+                }
+                Err(error) => attempts.refused(error)?,
+            }
+        }
+    }
+
+    /// All hosts together get the time there is for connecting, in equal shares, so that one that swallows packets does not
+    /// use up the others'.
+    async fn connect_to_any(
+        &self,
+        password: Option<&Password>,
+        database: &str,
+        strangers: Strangers,
+    ) -> Result<Introduced, TargetError> {
         let hosts = u32::try_from(self.settings.hosts.len()).unwrap_or(u32::MAX).max(1);
         let share = self.settings.pool.connect / hosts;
         let mut worst: Option<TargetError> = None;
         for (host, port) in &self.settings.hosts {
-            let error = match timeout(share, self.connect_to(host, *port, database)).await {
+            let error = match timeout(share, self.connect_to((host, *port), password, database)).await {
                 Ok(Ok((_, Err(error)))) if strangers == Strangers::Refused => error,
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(introduced)) => return Ok(introduced),
                 Ok(Err(error)) => error,
                 Err(_) => TargetError::new(
                     TargetErrorKind::Unavailable,
@@ -158,11 +196,14 @@ impl Connector {
 
     async fn connect_to(
         &self,
-        host: &str,
-        port: u16,
+        (host, port): (&str, u16),
+        password: Option<&Password>,
         database: &str,
-    ) -> Result<(Connection, Result<(), TargetError>), TargetError> {
-        let config = self.config(host, port, database);
+    ) -> Result<Introduced, TargetError> {
+        let mut config = self.config(host, port, database);
+        if let Some(password) = password {
+            config.password(password.expose());
+        }
         let doing = format!("connecting to {host}:{port}");
         let (client, task) = match &self.tls {
             None => {
@@ -221,9 +262,6 @@ impl Connector {
                 lock = (statement / 2).max(1),
                 idle = statement * 2,
             ));
-        if let Some(password) = &settings.password {
-            config.password(password.expose());
-        }
         config
     }
 

@@ -13,6 +13,7 @@ mod errors;
 mod examine;
 mod found;
 mod objects;
+mod own;
 mod pool;
 mod privileges;
 mod put_right;
@@ -39,7 +40,7 @@ use super::{
     generate_password,
 };
 use crate::{
-    domain::{Account, Drift, Engine, FoundAccount, ObjectCounts, Role},
+    domain::{Account, Drift, Engine, FoundAccount, ObjectCounts, Password, Role},
     random::Random,
 };
 
@@ -73,8 +74,8 @@ impl Postgres {
     /// When a TLS file cannot be used.
     pub fn new(settings: TargetSettings, surroundings: Surroundings) -> Result<Self, TargetError> {
         let settings = Arc::new(settings);
-        let Surroundings { clock, random, recognition } = surroundings;
-        let connector = Arc::new(Connector::new(Arc::clone(&settings), clock, recognition)?);
+        let Surroundings { clock, random, recognition, credentials } = surroundings;
+        let connector = Arc::new(Connector::new(Arc::clone(&settings), clock, recognition, credentials)?);
         let bounds = &settings.pool;
         Ok(Self {
             issuing: Pool::new(&connector, bounds.issuing, bounds)?,
@@ -190,6 +191,16 @@ impl Target for Postgres {
         let mut connection = self.ending.get().await?;
         let expires_at = self.connector.on_target_clock(expires_at);
         put_right::put_right(&mut connection, account.account.name.as_str(), drift, expires_at).await
+    }
+
+    async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        let verifier = own::verifier(password, Arc::clone(&self.random)).await?;
+        let mut connection = self.ending.get().await?;
+        own::change_password(&mut connection, &verifier).await
+    }
+
+    async fn prove_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        own::prove_password(&self.connector, password).await
     }
 
     async fn ping(&self) -> Result<ServerVersion, TargetError> {
