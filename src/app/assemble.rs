@@ -43,7 +43,7 @@ impl Application {
             random: Arc::clone(&surroundings.random),
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
-            health,
+            health: Arc::clone(&health),
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
         }));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&store), Arc::clone(&surroundings.clock)));
@@ -61,6 +61,7 @@ impl Application {
             surroundings: surroundings.clone(),
             store: Arc::clone(&store),
             catalogue,
+            health,
             reaper: Arc::clone(&reaper),
             tls: server.tls(),
             audit_file: sink.as_ref().map(FileSink::reopener),

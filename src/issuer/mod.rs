@@ -23,8 +23,14 @@ pub use tokens::{MintedToken, NewToken};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    audit::Draft, clock::Clock, domain::TargetName, identity::Caller, policy, random::Random, store::Store,
-    target::HealthBoard,
+    audit::Draft,
+    clock::Clock,
+    domain::TargetName,
+    identity::Caller,
+    policy,
+    random::Random,
+    store::Store,
+    target::{HealthBoard, Pass},
 };
 
 /// Told when something on a target becomes due.
@@ -81,6 +87,12 @@ impl Issuer {
     pub async fn drain(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Leave to use a target now, unless it failed so often in a row that nobody is to wait for it.
+    fn pass_to(&self, target: &TargetName) -> Result<Pass, Refusal> {
+        let now = self.clock.now();
+        self.health.admit(target, now).map_err(|why| Refusal::left_alone(target, why, now))
     }
 
     /// Asks policy; a denial is audited before it is told.

@@ -72,7 +72,10 @@ impl Issuer {
             return Ok(lease);
         }
         let target = self.target_of(&lease)?;
-        target.renew(LeasedAccount::of(&lease), expires_at).await?;
+        let pass = self.pass_to(&lease.target)?;
+        let renewed = target.renew(LeasedAccount::of(&lease), expires_at).await;
+        pass.went(self.clock.now(), renewed.as_ref());
+        renewed.map_err(|error| Refusal::on_target(&lease.target, error))?;
         let draft = Draft::new(self.clock.now(), caller.actor(), "lease.renewed", lease.resource_name())
             .with("expires_at", expires_at.to_string());
         let event = LeaseEvent::Renewed { expires_at };

@@ -139,7 +139,7 @@ impl Lane {
                     let next = next_attempt(clock.now(), *failures, TARGET_BOUND, &**random);
                     *failures = failures.saturating_add(1);
                     tracing::warn!(target_name = %name, %message, next = %next, "target cannot be used");
-                    health.ill(name, message.clone(), Some(next));
+                    health.ill(name, clock.now(), message.clone(), Some(next));
                     self.postpone_due(&message, next).await?;
                 }
             }

@@ -1,9 +1,6 @@
 //! Connecting: several hosts, the one that accepts writes, sessions set up alike, one message at a time with a bound.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{task::JoinHandle, time::timeout};
@@ -17,7 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{errors::Failure, tls};
 use crate::{
     clock::Clock,
-    target::{TargetError, TargetErrorKind, TargetSettings},
+    target::{ClockOffset, OffsetGauge, TargetError, TargetErrorKind, TargetSettings},
 };
 
 /// What sessions are called in `pg_stat_activity`.
@@ -49,15 +46,15 @@ pub(super) struct Connector {
     settings: Arc<TargetSettings>,
     clock: Arc<dyn Clock>,
     tls: Option<MakeRustlsConnect>,
-    /// The target's clock minus ours, as last measured on connecting.
-    offset: Mutex<Option<SignedDuration>>,
+    offset: OffsetGauge,
 }
 
 impl Connector {
     /// Reads the TLS files; connects nowhere.
     pub(super) fn new(settings: Arc<TargetSettings>, clock: Arc<dyn Clock>) -> Result<Self, TargetError> {
         let tls = tls::connector(&settings.tls)?;
-        Ok(Self { settings, clock, tls, offset: Mutex::new(None) })
+        let offset = OffsetGauge::new(settings.name.clone());
+        Ok(Self { settings, clock, tls, offset })
     }
 
     /// The database for administration.
@@ -70,15 +67,23 @@ impl Connector {
         &self.settings.user
     }
 
-    /// The target's clock minus ours; `None` before the first connection.
-    pub(super) fn offset(&self) -> Option<SignedDuration> {
-        *self.offset.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The target's clock minus ours, as last measured; `None` before the first connection.
+    pub(super) fn offset(&self) -> Option<ClockOffset> {
+        self.offset.last()
     }
 
-    /// A moment of our clock on the target's. Without an offset to go by, the clocks are taken to agree.
-    pub(super) fn on_target_clock(&self, at: Timestamp) -> Timestamp {
-        let offset = self.offset().unwrap_or(SignedDuration::ZERO);
-        at.checked_add(offset).unwrap_or(at)
+    /// A moment of our clock on the target's, by an offset that is not old: either clock may have been set since.
+    pub(super) async fn on_target_clock(
+        &self,
+        connection: &mut Connection,
+        at: Timestamp,
+    ) -> Result<Timestamp, TargetError> {
+        if self.offset().is_none_or(|measured| measured.is_stale(self.clock.now())) {
+            let measured = self.look(connection).await;
+            measured.map_err(|failure| failure.while_doing("reading the server's clock"))?;
+        }
+        let offset = self.offset().map_or(SignedDuration::ZERO, |measured| measured.offset);
+        Ok(at.checked_add(offset).unwrap_or(at))
     }
 
     /// Connects to the first host that answers and accepts writes. All hosts together get the time there is for
@@ -176,9 +181,7 @@ impl Connector {
         let after = self.clock.now();
         let row = rows.first();
         if let Some(theirs) = row.and_then(|row| Timestamp::from_microsecond(number(row, 2)).ok()) {
-            let halfway = before + after.duration_since(before) / 2;
-            *self.offset.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(theirs.duration_since(halfway));
+            self.offset.keep(ClockOffset::measured(theirs, before, after));
         }
         let number = row.and_then(|row| u32::try_from(number(row, 0)).ok()).unwrap_or(0);
         let text = row.and_then(|row| text(row, 1)).unwrap_or_default();
