@@ -6,15 +6,17 @@ use super::{Application, Reloader, StartError, reload::Parts};
 use crate::{
     api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
-    config::{Config, Environment, ServerSettings, ServerTls},
+    config::{Config, Environment, MetricsSettings, ServerSettings, ServerTls},
     identity::{ApiToken, Authenticator},
     issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts},
+    metrics::Metrics,
     reaper::{Reaper, ReaperParts},
     store::{
         Store, StoreError, StoreErrorKind,
         sqlite::{SqliteOptions, SqliteStore},
     },
     target::{HealthBoard, Surroundings, connect},
+    telemetry::{MetricsListener, Scrape},
 };
 
 impl Application {
@@ -30,13 +32,14 @@ impl Application {
     ) -> Result<Application, StartError> {
         let store = open_store(config.store.path.clone()).await?;
         let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
-        let health = Arc::new(HealthBoard::default());
+        let (health, metrics) = (Arc::new(HealthBoard::default()), Arc::new(Metrics::default()));
         let reaper = Arc::new(Reaper::new(ReaperParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
         }));
         let issuer = Arc::new(Issuer::new(IssuerParts {
             clock: Arc::clone(&surroundings.clock),
@@ -44,6 +47,7 @@ impl Application {
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
         }));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&store), Arc::clone(&surroundings.clock)));
@@ -55,6 +59,15 @@ impl Application {
             Some(path) => Some(FileSink::open(path, Arc::clone(&store) as Arc<dyn AuditLog>).await?),
             None => None,
         };
+        let scrape = Scrape {
+            clock: Arc::clone(&surroundings.clock),
+            metrics,
+            store: Arc::clone(&store),
+            catalogue: Arc::clone(&catalogue),
+            health: Arc::clone(&health),
+            audit_file: sink.as_ref().map(FileSink::progress),
+        };
+        let numbers = listen_for_scrapes(&config, scrape).await?;
         let first_token = first_administrator(&config, &*store, &issuer, environment).await?;
         let grace = config.server.shutdown_grace;
         let reloader = Reloader::new(Parts {
@@ -75,11 +88,18 @@ impl Application {
             reaper,
             server,
             sink,
+            numbers,
             reloader: Arc::new(reloader),
             first_token,
             grace,
         })
     }
+}
+
+async fn listen_for_scrapes(config: &Config, scrape: Scrape) -> Result<Option<MetricsListener>, StartError> {
+    let Some(MetricsSettings { listen }) = config.metrics else { return Ok(None) };
+    let bound = MetricsListener::bind(listen, scrape).await;
+    bound.map(Some).map_err(|source| StartError::Metrics { address: listen, source })
 }
 
 async fn open_store(path: PathBuf) -> Result<Arc<dyn Store>, StoreError> {

@@ -145,8 +145,8 @@ fn state(target: &proto::Target, now: Timestamp) -> Cell {
 mod tests {
     use super::*;
 
-    fn at(second: i64) -> Option<prost_types::Timestamp> {
-        Some(prost_types::Timestamp { seconds: second, nanos: 0 })
+    fn at(seconds: i64) -> prost_types::Timestamp {
+        prost_types::Timestamp { seconds, nanos: 0 }
     }
 
     fn text(target: &proto::Target) -> String {
@@ -158,11 +158,11 @@ mod tests {
         let mut target = proto::Target::default();
         assert!(text(&target).contains("fine"));
         target.last_error = "no answer".to_owned();
-        target.next_attempt_time = at(160);
+        target.next_attempt_time = Some(at(160));
         assert!(text(&target).contains("no answer; ending is tried in 1m"), "{}", text(&target));
         target.circuit_state = proto::CircuitState::Open.into();
-        target.circuit_since_time = at(40);
-        target.next_probe_time = at(104);
+        target.circuit_since_time = Some(at(40));
+        target.next_probe_time = Some(at(104));
         let open = "open since 1m ago: no answer; next probe in 4s; ending is tried in 1m";
         assert!(text(&target).contains(open), "{}", text(&target));
         target.circuit_state = proto::CircuitState::HalfOpen.into();

@@ -34,6 +34,8 @@ pub enum Part {
     Bootstrap,
     /// `[log]`.
     Log,
+    /// `[metrics]`.
+    Metrics,
     /// A target: its connections must be made anew, unless it was removed.
     Target(TargetName),
     /// A role.
@@ -108,6 +110,7 @@ impl Config {
             c.restart("level", &self.log.level, &new.log.level);
             c.restart("format", &self.log.format, &new.log.format);
         });
+        part(Part::Metrics, "metrics", &|c| c.restart("listen", &self.metrics, &new.metrics));
         self.targets_difference(new, &mut changes);
         self.roles_difference(new, &mut changes);
         changes

@@ -84,6 +84,8 @@ pub(super) const KEYS: &[Key] = &[
     key("bootstrap.administrator_token_file", Path, Optional),
     key("log.level", Choice(&["error", "warn", "info", "debug", "trace"]), Default("\"info\"")),
     key("log.format", Choice(&["text", "json"]), Default("\"text\"")),
+    key("metrics.listen", Text, Optional),
+    key("metrics.allow_beyond_loopback", Flag, Default("false")),
     key("targets.NAME.engine", Choice(&["postgres", "mysql", "mariadb"]), Required),
     key("targets.NAME.hosts", Texts, Required),
     key("targets.NAME.client_hosts", Texts, Default("[]")),
@@ -234,7 +236,10 @@ mod tests {
 
     #[test]
     fn lists_each_word_of_a_table_once() {
-        assert_eq!(below(""), ["server", "store", "audit", "bootstrap", "log", "targets", "roles"]);
+        assert_eq!(
+            below(""),
+            ["server", "store", "audit", "bootstrap", "log", "metrics", "targets", "roles"]
+        );
         assert_eq!(below("targets.NAME.tls"), ["mode", "ca_file", "certificate_file", "key_file"]);
     }
 }

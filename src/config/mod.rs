@@ -29,8 +29,8 @@ pub use environment::{Environment, FileFacts, SystemEnvironment};
 pub use remark::{ConfigError, Remark};
 pub use secret::SecretFileError;
 pub use server::{
-    AuditSettings, BootstrapSettings, ClientCertificates, LogFormat, LogLevel, LogSettings, ServerSettings,
-    ServerTls, StoreSettings,
+    AuditSettings, BootstrapSettings, ClientCertificates, LogFormat, LogLevel, LogSettings, MetricsSettings,
+    ServerSettings, ServerTls, StoreSettings,
 };
 
 use self::{
@@ -56,6 +56,8 @@ pub struct Config {
     pub bootstrap: BootstrapSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// Where numbers are shown, if anywhere.
+    pub metrics: Option<MetricsSettings>,
     /// The databases.
     pub targets: BTreeMap<TargetName, TargetSettings>,
     /// The access profiles; each on one of `targets`.
@@ -122,6 +124,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     let audit = server::audit(&root.child("audit"), store.as_ref());
     let bootstrap = server::bootstrap(&root.child("bootstrap"));
     let log = server::log(&root.child("log"));
+    let metrics = server::metrics(&root.child("metrics"));
     let drafts: Vec<_> = root
         .child("targets")
         .children()
@@ -148,6 +151,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         audit,
         bootstrap,
         log: log?,
+        metrics,
         targets: targets?.into_iter().map(|target| (target.name.clone(), target)).collect(),
         roles: roles?.into_iter().map(|role| (role.name.clone(), role)).collect(),
     })

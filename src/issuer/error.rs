@@ -57,6 +57,24 @@ impl RefusalKind {
             RefusalKind::Internal => "INTERNAL",
         }
     }
+
+    /// Lower case, for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusalKind::NotFound => "not_found",
+            RefusalKind::Denied => "denied",
+            RefusalKind::Invalid(_) => "invalid",
+            RefusalKind::LimitReached => "limit_reached",
+            RefusalKind::KeyReused => "key_reused",
+            RefusalKind::InProgress => "in_progress",
+            RefusalKind::Ended => "ended",
+            RefusalKind::TargetUnavailable => "target_unavailable",
+            RefusalKind::TargetRefused => "target_refused",
+            RefusalKind::StoreUnavailable => "store_unavailable",
+            RefusalKind::ShuttingDown => "shutting_down",
+            RefusalKind::Internal => "internal",
+        }
+    }
 }
 
 /// A use case refused or failed. `Display` is fit for the caller; the source chain is for logs only.

@@ -20,6 +20,7 @@ use crate::{
         LeaseTerms, Password, Role, RoleName, StateName, Ttl,
     },
     identity::Caller,
+    metrics::{ISSUED, Stopwatch},
     policy,
     store::{BeginError, Begun, NewLease},
     target::{LeasedAccount, NewAccount, Pass, Secret, Target, TargetError, TargetErrorKind, TlsMode},
@@ -96,6 +97,20 @@ impl Issuer {
     /// # Errors
     /// [`Refusal`]. Whatever was begun on the target by then is being removed.
     pub async fn issue(self: &Arc<Self>, caller: &Caller, request: IssueRequest) -> Result<Issued, Refusal> {
+        let (watch, role) = (Stopwatch::start(), request.role.clone());
+        let answer = self.issue_uncounted(caller, request).await;
+        let role = self.catalogue.current().role(&role).map(|(role, _)| role);
+        let outcome = answer.as_ref().map_or_else(|refusal| refusal.kind.as_str(), |_| ISSUED);
+        let labels = role.as_ref().map(|role| (&role.name, &role.target));
+        self.metrics.issue_answered(labels, outcome, watch.elapsed());
+        answer
+    }
+
+    async fn issue_uncounted(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: IssueRequest,
+    ) -> Result<Issued, Refusal> {
         let resource = || format!("roles/{}", request.role);
         let planned = self.plan(caller, &request).await;
         let admitted = planned.and_then(|attempt| Ok((self.pass_to(&attempt.lease.target)?, attempt)));
@@ -217,7 +232,7 @@ impl Issuer {
             expires_at,
         };
         let created = attempt.target.create(new, &secret).await;
-        pass.went(self.clock.now(), created.as_ref());
+        pass.went(self.clock.now(), created.as_ref().err());
         if let Err(error) = created {
             return Err(self.creation_failed(attempt, &lease, error).await);
         }
@@ -312,7 +327,7 @@ impl Issuer {
         self.store.record(draft).await?;
         let account = LeasedAccount::of(&lease);
         let replaced = attempt.target.replace_secret(account, &secret).await;
-        pass.went(self.clock.now(), replaced.as_ref());
+        pass.went(self.clock.now(), replaced.as_ref().err());
         replaced.map_err(|error| Refusal::on_target(&lease.target, error))?;
         Ok(attempt.issued(lease, secret))
     }
@@ -354,10 +369,13 @@ impl Issuer {
         let now = self.clock.now();
         let report = crate::domain::EndReport { was_absent: true, ..Default::default() };
         let draft = attempt.draft_for(lease, now, "lease.failed");
-        if let Err(error) =
-            self.store.apply(lease.id, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await
-        {
-            tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "left to the reaper");
+        match self.store.apply(lease.id, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await {
+            Ok(lease) => {
+                self.metrics.ended((&lease.role, &lease.target), lease.state.name(), SignedDuration::ZERO);
+            }
+            Err(error) => {
+                tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "left to the reaper");
+            }
         }
     }
 

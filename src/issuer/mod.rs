@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     domain::TargetName,
     identity::Caller,
+    metrics::Metrics,
     policy,
     random::Random,
     store::Store,
@@ -46,6 +47,7 @@ pub struct Issuer {
     store: Arc<dyn Store>,
     catalogue: Arc<CatalogueHandle>,
     health: Arc<HealthBoard>,
+    metrics: Arc<Metrics>,
     reaper: Arc<dyn DueNotice>,
     renewing: renew::UnderWay,
     tasks: TaskTracker,
@@ -63,6 +65,8 @@ pub struct IssuerParts {
     pub catalogue: Arc<CatalogueHandle>,
     /// How targets fare.
     pub health: Arc<HealthBoard>,
+    /// Where is counted what happens.
+    pub metrics: Arc<Metrics>,
     /// Whom to tell when a lease is due.
     pub reaper: Arc<dyn DueNotice>,
 }
@@ -70,13 +74,14 @@ pub struct IssuerParts {
 impl Issuer {
     /// An issuer made of its parts.
     pub fn new(parts: IssuerParts) -> Self {
-        let IssuerParts { clock, random, store, catalogue, health, reaper } = parts;
+        let IssuerParts { clock, random, store, catalogue, health, metrics, reaper } = parts;
         Self {
             clock,
             random,
             store,
             catalogue,
             health,
+            metrics,
             reaper,
             renewing: renew::UnderWay::default(),
             tasks: TaskTracker::new(),

@@ -14,6 +14,7 @@ use crate::{
     audit::Draft,
     domain::{Lease, LeaseEvent, LeaseId, LeaseState, Ttl},
     identity::Caller,
+    metrics::RENEWED,
     policy,
     target::LeasedAccount,
 };
@@ -52,6 +53,14 @@ impl Issuer {
     pub async fn renew(&self, caller: &Caller, id: LeaseId, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
         let _turn = self.renewing.begin(id)?;
         let lease = self.visible_lease(caller, id).await?;
+        let (role, target) = (lease.role.clone(), lease.target.clone());
+        let answer = self.renew_visible(caller, lease, ttl).await;
+        let outcome = answer.as_ref().map_or_else(|refusal| refusal.kind.as_str(), |_| RENEWED);
+        self.metrics.renewal_answered(&role, &target, outcome);
+        answer
+    }
+
+    async fn renew_visible(&self, caller: &Caller, lease: Lease, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
         let action = policy::Action::Renew { owner: &lease.principal.name };
         self.authorise(caller, action, "lease.renewed", lease.resource_name()).await?;
         let LeaseState::Active { expires_at: current } = lease.state else {
@@ -74,12 +83,12 @@ impl Issuer {
         let target = self.target_of(&lease)?;
         let pass = self.pass_to(&lease.target)?;
         let renewed = target.renew(LeasedAccount::of(&lease), expires_at).await;
-        pass.went(self.clock.now(), renewed.as_ref());
+        pass.went(self.clock.now(), renewed.as_ref().err());
         renewed.map_err(|error| Refusal::on_target(&lease.target, error))?;
         let draft = Draft::new(self.clock.now(), caller.actor(), "lease.renewed", lease.resource_name())
             .with("expires_at", expires_at.to_string());
         let event = LeaseEvent::Renewed { expires_at };
-        Ok(self.store.apply(id, event, self.clock.now(), Some(draft)).await?)
+        Ok(self.store.apply(lease.id, event, self.clock.now(), Some(draft)).await?)
     }
 }
 

@@ -120,20 +120,14 @@ impl HealthBoard {
     }
 
     /// It could not be used at all. `next_attempt_at`: when whoever tells will try it again by itself.
-    pub fn ill(
-        &self,
-        target: &TargetName,
-        now: Timestamp,
-        error: String,
-        next_attempt_at: Option<Timestamp>,
-    ) {
+    pub fn ill(&self, target: &TargetName, now: Timestamp, error: &str, next_attempt_at: Option<Timestamp>) {
         self.note(target, error, next_attempt_at, |circuit| circuit.failed(now));
     }
 
     fn note(
         &self,
         target: &TargetName,
-        error: String,
+        error: &str,
         next_attempt_at: Option<Timestamp>,
         change: impl FnOnce(Circuit) -> Circuit,
     ) {
@@ -143,7 +137,7 @@ impl HealthBoard {
         record.circuit = change(record.circuit);
         record.next_attempt_at = next_attempt_at.or(record.next_attempt_at);
         let opened = record.circuit.outage().filter(|_| !was_open);
-        record.last_error = Some(error.clone());
+        record.last_error = Some(error.to_owned());
         drop(records);
         if let Some(outage) = opened {
             tracing::warn!(
@@ -193,17 +187,16 @@ pub struct Pass {
 impl Pass {
     /// How it went. A target that answers is well, even when what it says is no; one that is merely busy, or gave a statement
     /// up, is neither well nor ill.
-    pub fn went<T>(mut self, now: Timestamp, outcome: Result<T, &TargetError>) {
-        match outcome {
-            Ok(_) => self.board.well(&self.target),
-            Err(error) if error.kind.concerns_whole_target() => {
+    pub fn went(mut self, now: Timestamp, failure: Option<&TargetError>) {
+        match failure {
+            Some(error) if error.kind.concerns_whole_target() => {
                 let probe = std::mem::take(&mut self.probe);
-                self.board.note(&self.target, error.to_string(), None, |circuit| {
+                self.board.note(&self.target, &error.to_string(), None, |circuit| {
                     if probe { circuit.probe_failed(now) } else { circuit.failed(now) }
                 });
             }
-            Err(error) if matches!(error.kind, TargetErrorKind::Busy | TargetErrorKind::Overran) => {}
-            Err(_) => self.board.well(&self.target),
+            Some(error) if matches!(error.kind, TargetErrorKind::Busy | TargetErrorKind::Overran) => {}
+            Some(_) | None => self.board.well(&self.target),
         }
     }
 }
@@ -231,7 +224,7 @@ mod tests {
     fn try_once(board: &Arc<HealthBoard>, at: i64, kind: TargetErrorKind) {
         let target = "orders".parse().unwrap();
         let pass = board.admit(&target, second(at)).unwrap();
-        pass.went(second(at), Err::<(), _>(&error(kind)));
+        pass.went(second(at), Some(&error(kind)));
     }
 
     #[test]
@@ -278,7 +271,7 @@ mod tests {
         drop(probe);
         assert_eq!(board.of(&target).circuit, CircuitState::Open);
         let probe = board.admit(&target, second(3)).unwrap();
-        board.ill(&target, second(4), "ending failed too".into(), Some(second(9)));
+        board.ill(&target, second(4), "ending failed too", Some(second(9)));
         assert_eq!(board.of(&target).next_attempt_at, Some(second(9)));
         board.well(&target);
         assert_eq!(board.of(&target), Health::default());

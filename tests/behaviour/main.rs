@@ -10,6 +10,7 @@ mod api;
 mod demo;
 mod deploy;
 mod lifecycle;
+mod metrics;
 mod mysql;
 mod outages;
 mod postgres;
