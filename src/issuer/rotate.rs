@@ -177,7 +177,7 @@ impl Rotator {
                     return Ok(None);
                 }
                 Err(error) if error.kind == TargetErrorKind::Unauthenticated => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Refusal::on_target(target.name(), error)),
             }
         }
         Err(unsealable(&closed))
@@ -204,7 +204,7 @@ impl Rotator {
             "a rotation did not get to its end; the password before or the new one works"
         );
         self.fail(&rotation, &error).await?;
-        Err(error.into())
+        Err(Refusal::on_target(rotation.target.name(), error))
     }
 
     /// Gives the target the verifier, unless it has it already, and proves the password by a fresh login.

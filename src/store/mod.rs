@@ -15,7 +15,7 @@ pub mod sqlite;
 mod token;
 
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
-pub use lease::{Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
+pub use lease::{Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, Tally};
 pub use secret::{KeptSecret, PendingSecret, RotationEnd, SecretStore};
 pub use server::{KnownServer, ServerStore};
 pub use token::{StoredToken, TokenHash, TokenStore};
@@ -25,6 +25,7 @@ use async_trait::async_trait;
 use crate::{
     audit::{AuditLog, Draft},
     domain::InstanceId,
+    metrics::CommitMeter,
 };
 
 /// Everything Mayfly keeps.
@@ -44,6 +45,11 @@ pub trait Store: LeaseStore + TokenStore + ServerStore + SecretStore + AuditLog 
     /// # Errors
     /// When it would not.
     async fn check_writable(&self) -> Result<(), StoreError>;
+
+    /// How it commits, where it keeps count of that.
+    fn commits(&self) -> Option<&CommitMeter> {
+        None
+    }
 
     /// Finishes what is under way and closes. Later calls fail.
     async fn close(&self);

@@ -222,7 +222,7 @@ mod tests {
             sent: false,
             source: Some("SECRET CAUSE".into()),
         };
-        error.into()
+        Refusal::on_target(&"orders".parse().unwrap(), error)
     }
 
     #[test]

@@ -36,8 +36,8 @@ use jiff::Timestamp;
 
 use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool};
 use super::{
-    Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Surroundings,
-    Survey, Target, TargetError, TargetSettings,
+    Examination, LeasedAccount, NewAccount, PoolUse, Secret, ServerVersion, Session, SessionsEnded,
+    Surroundings, Survey, Target, TargetError, TargetSettings,
 };
 use crate::domain::{Account, ObjectCounts, Password, Role};
 
@@ -69,6 +69,10 @@ impl Mysql {
 impl Target for Mysql {
     fn settings(&self) -> &TargetSettings {
         &self.settings
+    }
+
+    fn pools(&self) -> Vec<PoolUse> {
+        vec![self.issuing.usage("issuing"), self.ending.usage("ending")]
     }
 
     async fn prepare(&self, _role: &Role) -> Result<Secret, TargetError> {
