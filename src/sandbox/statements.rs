@@ -74,7 +74,7 @@ pub(super) const MYSQL_ADMINISTRATOR: &[&str] = &[
     "GRANT {read}, {write} TO {administrator}@'%' WITH ADMIN OPTION",
     "GRANT SELECT (User, Host) ON mysql.user TO {administrator}@'%'",
     "GRANT SELECT (FROM_USER, FROM_HOST, TO_USER, TO_HOST) ON mysql.role_edges TO {administrator}@'%'",
-    "GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {administrator}@'%'",
+    "GRANT CREATE, ALTER, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {administrator}@'%'",
 ];
 
 /// MariaDB: the same, with wider reading, as an account's state is one JSON value there. `SET DEFAULT ROLE` for
@@ -85,5 +85,5 @@ pub(super) const MARIADB_ADMINISTRATOR: &[&str] = &[
     "GRANT {read} TO {administrator}@'%' WITH ADMIN OPTION",
     "GRANT {write} TO {administrator}@'%' WITH ADMIN OPTION",
     "GRANT SELECT, UPDATE ON mysql.* TO {administrator}@'%'",
-    "GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {administrator}@'%'",
+    "GRANT CREATE, ALTER, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {administrator}@'%'",
 ];

@@ -5,15 +5,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    end,
+    create, end,
     errors::{self, Step},
     link::Link,
-    quote, switch,
+    quote,
+    switch::{self, Registry},
     template::Values,
 };
 use crate::{
     domain::{Account, LeaseId, TargetName},
-    target::{Expiry, LeasedAccount, TargetError, TargetErrorKind},
+    target::{Expiry, LeasedAccount, NewAccount, TargetError, TargetErrorKind},
 };
 
 /// How far ahead an expiry is written at most: what lasts longer than this does not expire in anybody's time.
@@ -25,23 +26,40 @@ fn on_servers_clock(at: Timestamp, now: Timestamp) -> String {
     format!("UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND", left.as_micros())
 }
 
-/// Writes when an account expires, one row a host: fails when it has an expiry already.
+/// Writes when an account expires, and its mark where there is a place for it, one row a host: fails when it has an expiry
+/// already.
 ///
 /// # Errors
 /// When a name cannot be quoted.
-pub(super) fn write(
+pub(super) fn write(new: &NewAccount<'_>, now: Timestamp, registry: Registry) -> Result<String, TargetError> {
+    if registry != Registry::Whole {
+        return insert(new.account, new.lease, new.expires_at, now, &[]);
+    }
+    let mark = quote::literal(&new.mark().to_string())?;
+    let own_statements = if create::has_own_statements(new.role) { "TRUE" } else { "FALSE" };
+    let more = [("mark", mark), ("own_statements", own_statements.to_owned())];
+    insert(new.account, new.lease, new.expires_at, now, &more)
+}
+
+fn insert(
     account: &Account,
     lease: LeaseId,
     at: Timestamp,
     now: Timestamp,
+    more: &[(&str, String)],
 ) -> Result<String, TargetError> {
     let (name, lease) = (quote::literal(account.name.as_str())?, quote::literal(&lease.to_string())?);
     let expiry = on_servers_clock(at, now);
+    let columns: String = more.iter().map(|(column, _)| format!(", {column}")).collect();
+    let values: String = more.iter().map(|(_, value)| format!(", {value}")).collect();
     let row = |host: &crate::domain::HostPattern| {
-        Ok(format!("({name}, {}, {lease}, {expiry})", quote::literal(host.as_str())?))
+        Ok(format!("({name}, {}, {lease}, {expiry}{values})", quote::literal(host.as_str())?))
     };
     let rows: Vec<String> = account.hosts.iter().map(row).collect::<Result<_, TargetError>>()?;
-    Ok(format!("INSERT INTO mayfly.accounts (user, host, lease, expires_at) VALUES {}", rows.join(", ")))
+    Ok(format!(
+        "INSERT INTO mayfly.accounts (user, host, lease, expires_at{columns}) VALUES {}",
+        rows.join(", ")
+    ))
 }
 
 /// Forgets the expiry of an account that was not created after all.
@@ -68,11 +86,11 @@ pub(super) async fn renew(
     expires_at: Timestamp,
     (expiry, target): (Expiry, &TargetName),
 ) -> Result<(), TargetError> {
-    let watched = switch::required(link, expiry, target).await?;
+    let registry = switch::required(link, expiry, target).await?;
     if end::hosts(link, leased.account).await?.is_empty() {
         return Err(TargetError::new(TargetErrorKind::Missing, "the account does not exist"));
     }
-    if watched {
+    if registry != Registry::Absent {
         shift(link, leased, expires_at).await?;
     }
     Values::of_leased(&leased, Some(expires_at)).run(link, &leased.plan.renew).await
@@ -80,12 +98,16 @@ pub(super) async fn renew(
 
 /// Moves the expiry of an account unless the switch has locked it, or is about to. One that was issued before there was a
 /// switch is watched from now on.
-async fn shift(link: &mut Link<'_>, leased: LeasedAccount<'_>, at: Timestamp) -> Result<(), TargetError> {
+pub(super) async fn shift(
+    link: &mut Link<'_>,
+    leased: LeasedAccount<'_>,
+    at: Timestamp,
+) -> Result<(), TargetError> {
     let now = link.clock().now();
     let name = quote::literal(leased.account.name.as_str())?;
     let shift = format!(
         "{} ON DUPLICATE KEY UPDATE expires_at = IF(locked_at IS NULL AND expires_at > UTC_TIMESTAMP(6), {}, expires_at)",
-        write(leased.account, leased.lease, at, now)?,
+        insert(leased.account, leased.lease, at, now, &[])?,
         on_servers_clock(at, now)
     );
     let expired = format!(
@@ -96,7 +118,7 @@ async fn shift(link: &mut Link<'_>, leased: LeasedAccount<'_>, at: Timestamp) ->
     let sets =
         sets.map_err(|stopped| errors::explain(stopped.failure.during(Step::Expiry), link.server()))?;
     if sets.get(1).is_some_and(|expired| !expired.is_empty()) {
-        let message = "the account has expired on the target, which locks it: it cannot be renewed any more";
+        let message = "the account has expired on the target, which locks it: it cannot be used any more";
         return Err(TargetError::new(TargetErrorKind::Refused, message));
     }
     Ok(())

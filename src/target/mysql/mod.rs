@@ -14,6 +14,7 @@ mod examine;
 mod expiry;
 mod flavour;
 mod grants;
+mod identity;
 mod link;
 mod objects;
 mod pool;
@@ -57,7 +58,7 @@ impl Mysql {
     /// When a file of the TLS settings cannot be used, or the engine is not one of the two.
     pub fn new(settings: TargetSettings, surroundings: Surroundings) -> Result<Self, TargetError> {
         let flavour = Flavour::of(settings.engine)?;
-        let connector = Arc::new(Connector::new(&settings, flavour)?);
+        let connector = Arc::new(Connector::new(&settings, flavour, &surroundings)?);
         let pool = |size| Pool::new(Arc::clone(&connector), Arc::clone(&surroundings.clock), size);
         let (issuing, ending) = (pool(settings.pool.issuing), pool(settings.pool.ending));
         Ok(Self { settings, flavour, surroundings, issuing, ending, census: Census::default() })
@@ -79,11 +80,11 @@ impl Target for Mysql {
         let mut link = self.issuing.acquire().await?;
         let limit = self.settings.pool.statement;
         let required = switch::required(&mut link, self.settings.expiry, &self.settings.name);
-        let watched = match within(limit, required).await {
-            Ok(watched) => watched,
+        let registry = match within(limit, required).await {
+            Ok(registry) => registry,
             refused => return link.release(refused).map(drop),
         };
-        let outcome = within(limit, plan.run(&mut link, watched)).await;
+        let outcome = within(limit, plan.run(&mut link, registry)).await;
         link.release(outcome.map_err(TargetError::after_sending))
     }
 

@@ -138,7 +138,7 @@ impl Privilege {
 }
 
 /// All of [`Privilege::Expiries`], on the switch's schema alone.
-const EXPIRIES: [&str; 6] = ["CREATE", "EVENT", "SELECT", "INSERT", "UPDATE", "DELETE"];
+const EXPIRIES: [&str; 7] = ["CREATE", "ALTER", "EVENT", "SELECT", "INSERT", "UPDATE", "DELETE"];
 
 /// What a rule for objects needs wherever accounts with these grants can define any.
 pub(super) fn for_objects(grants: &Grants, rule: &OwnedObjects, server: &Server) -> Vec<Privilege> {

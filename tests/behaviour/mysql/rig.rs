@@ -48,7 +48,8 @@ fn minimal(engine: Engine, account: &str, groups: [&str; 2]) -> Vec<String> {
             format!("GRANT SELECT, UPDATE ON mysql.* TO {account}"),
         ],
     };
-    statements.push(format!("GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {account}"));
+    statements
+        .push(format!("GRANT CREATE, ALTER, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {account}"));
     statements.extend(groups.map(|group| format!("GRANT `{group}` TO {account} WITH ADMIN OPTION")));
     statements
 }
