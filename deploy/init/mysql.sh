@@ -23,9 +23,17 @@ CREATE ROLE shop_read, shop_write;
 GRANT SELECT ON shop.* TO shop_read;
 GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ROUTINE ON shop.* TO shop_write;
 CREATE USER mayfly@'%' IDENTIFIED BY '$password';
-GRANT CREATE USER, PROCESS, CONNECTION_ADMIN, ROLE_ADMIN ON *.* TO mayfly@'%';
+GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO mayfly@'%';
 GRANT shop_read, shop_write TO mayfly@'%' WITH ADMIN OPTION;
-GRANT SELECT ON mysql.* TO mayfly@'%';
+-- How accounts stand, and what they were given; no verifier is in it.
+GRANT SELECT (User, Host, account_locked, Select_priv, Insert_priv, Update_priv, Delete_priv, Create_priv, Drop_priv,
+    References_priv, Index_priv, Alter_priv, Create_tmp_table_priv, Lock_tables_priv, Create_view_priv,
+    Show_view_priv, Create_routine_priv, Alter_routine_priv, Execute_priv, Event_priv, Trigger_priv, Grant_priv,
+    Reload_priv, Shutdown_priv, Process_priv, File_priv, Show_db_priv, Super_priv, Repl_slave_priv,
+    Repl_client_priv, Create_user_priv, Create_tablespace_priv, Create_role_priv, Drop_role_priv) ON mysql.user TO mayfly@'%';
+GRANT SELECT ON mysql.role_edges TO mayfly@'%';
+GRANT SELECT ON mysql.global_grants TO mayfly@'%';
+GRANT SELECT ON mysql.db TO mayfly@'%';
 -- Accounts of shop_write can define routines, which are dropped with them.
 GRANT SHOW_ROUTINE ON *.* TO mayfly@'%';
 GRANT ALTER ROUTINE ON shop.* TO mayfly@'%';

@@ -318,6 +318,7 @@ fn missing(answer: &ServerError, step: &Step) -> Option<Privilege> {
         Step::Kill => Some(Privilege::EndSessions),
         Step::Expiry | Step::Switch => Some(Privilege::Expiries),
         Step::Ask(super::end::ACCOUNTS) => Some(Privilege::SeeAccounts),
+        Step::Ask(super::found::STANDING) => Some(Privilege::SeeStanding),
         Step::Ask(super::end::MEMBERSHIPS) => Some(Privilege::SeeMemberships),
         Step::Ask(_) | Step::Object(_) | Step::Template { .. } => None,
     }

@@ -3,6 +3,7 @@
 //! own clock: what is sent is how long the account has yet to live, and no difference of clocks matters.
 
 use jiff::{SignedDuration, Timestamp};
+use mysql_async::Row;
 
 use super::{
     create, end,
@@ -70,6 +71,15 @@ pub(super) fn forget(account: &Account) -> Result<String, TargetError> {
     Ok(format!("DELETE FROM mayfly.accounts WHERE user = {}", quote::literal(account.name.as_str())?))
 }
 
+/// Forgets the expiry of an account at hosts it was not created for.
+///
+/// # Errors
+/// When a name cannot be quoted.
+pub(super) fn forget_hosts(account: &Account, hosts: &[&String]) -> Result<String, TargetError> {
+    let hosts: Vec<String> = hosts.iter().map(|host| quote::literal(host)).collect::<Result<_, _>>()?;
+    Ok(format!("{} AND host IN ({})", forget(account)?, hosts.join(", ")))
+}
+
 /// Forgets it once no session is left: until then the switch looks for them.
 ///
 /// # Errors
@@ -104,24 +114,44 @@ pub(super) async fn shift(
     at: Timestamp,
 ) -> Result<(), TargetError> {
     let now = link.clock().now();
-    let name = quote::literal(leased.account.name.as_str())?;
     let shift = format!(
         "{} ON DUPLICATE KEY UPDATE expires_at = IF(locked_at IS NULL AND expires_at > UTC_TIMESTAMP(6), {}, expires_at)",
         insert(leased.account, leased.lease, at, now, &[])?,
         on_servers_clock(at, now)
     );
-    let expired = format!(
+    let sets = link.batch(&[shift, expired(leased.account)?]).await;
+    refuse(
+        sets.map_err(|stopped| errors::explain(stopped.failure.during(Step::Expiry), link.server()))?.get(1),
+    )
+}
+
+/// Asks for the hosts of an account that the switch has locked, or is about to.
+fn expired(account: &Account) -> Result<String, TargetError> {
+    Ok(format!(
         "SELECT host FROM mayfly.accounts \
-         WHERE user = {name} AND (locked_at IS NOT NULL OR expires_at <= UTC_TIMESTAMP(6))"
-    );
-    let sets = link.batch(&[shift, expired]).await;
-    let sets =
-        sets.map_err(|stopped| errors::explain(stopped.failure.during(Step::Expiry), link.server()))?;
-    if sets.get(1).is_some_and(|expired| !expired.is_empty()) {
-        let message = "the account has expired on the target, which locks it: it cannot be used any more";
-        return Err(TargetError::new(TargetErrorKind::Refused, message));
+         WHERE user = {} AND (locked_at IS NOT NULL OR expires_at <= UTC_TIMESTAMP(6))",
+        quote::literal(account.name.as_str())?
+    ))
+}
+
+fn refuse(expired: Option<&Vec<Row>>) -> Result<(), TargetError> {
+    if expired.is_none_or(Vec::is_empty) {
+        return Ok(());
     }
-    Ok(())
+    let message =
+        "the account has expired on the target, which locks it: it cannot be renewed or put right any more";
+    Err(TargetError::new(TargetErrorKind::Refused, message))
+}
+
+/// Says whether the switch has locked an account, or is about to.
+///
+/// # Errors
+/// When it has or is.
+pub(super) async fn refuse_expired(link: &mut Link<'_>, account: &Account) -> Result<(), TargetError> {
+    let sets = link.batch(&[expired(account)?]).await;
+    refuse(
+        sets.map_err(|stopped| errors::explain(stopped.failure.during(Step::Expiry), link.server()))?.first(),
+    )
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod errors;
 mod examine;
 mod expiry;
 mod flavour;
+mod found;
 mod grants;
 mod identity;
 mod link;
@@ -36,10 +37,10 @@ use jiff::Timestamp;
 
 use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool};
 use super::{
-    Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Surroundings,
-    Survey, Target, TargetError, TargetSettings,
+    Examination, Expiry, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded,
+    Surroundings, Survey, Target, TargetError, TargetSettings, Which,
 };
-use crate::domain::{Account, ObjectCounts, Role};
+use crate::domain::{Account, Drift, FoundAccount, ObjectCounts, Role};
 
 /// A MySQL or MariaDB server.
 pub struct Mysql {
@@ -137,6 +138,33 @@ impl Target for Mysql {
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
         let mut link = self.ending.acquire().await?;
         let outcome = within(self.settings.pool.statement, sessions::list(&mut link, account)).await;
+        link.release(outcome)
+    }
+
+    async fn accounts(&self, which: Which<'_>) -> Result<Vec<FoundAccount>, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, async {
+            let registry = switch::registry(&mut link, self.settings.expiry, &self.settings.name).await?;
+            found::list(&mut link, which, registry).await
+        });
+        let outcome = outcome.await;
+        link.release(outcome)
+    }
+
+    fn keeps_expiry(&self) -> bool {
+        self.settings.expiry == Expiry::Server
+    }
+
+    async fn put_right(
+        &self,
+        account: LeasedAccount<'_>,
+        drift: &[Drift],
+        expires_at: Timestamp,
+    ) -> Result<(), TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let keeper = (self.settings.expiry, &self.settings.name);
+        let outcome = found::put_right(&mut link, account, drift, expires_at, keeper);
+        let outcome = within(self.settings.pool.statement, outcome).await;
         link.release(outcome)
     }
 
