@@ -16,7 +16,7 @@ mod pool;
 mod privileges;
 mod quote;
 mod templates;
-mod tls;
+pub mod tls;
 mod verifier;
 
 use std::{sync::Arc, thread::available_parallelism};
