@@ -5,6 +5,7 @@
 //! - [`domain`] — the nouns and their rules; pure.
 //! - [`clock`] and [`random`] — time and chance as parameters.
 //! - [`crash`] — places at which a test kills the process.
+//! - [`sealing`] — passwords sealed with a key that no store sees.
 //! - [`policy`] — who may do what; facts in, decision out; pure.
 //! - [`identity`] — who is calling.
 //! - [`audit`] — what happened, as a hash chain anybody can verify.
@@ -35,6 +36,7 @@ pub mod policy;
 pub mod random;
 pub mod reaper;
 pub mod sandbox;
+pub mod sealing;
 pub mod store;
 pub mod target;
 pub mod telemetry;

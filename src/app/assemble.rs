@@ -1,22 +1,22 @@
 //! From a configuration to a Mayfly that listens.
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc};
 
-use super::{Application, Reloader, StartError, reload::Parts};
+use super::{Application, Reloader, StartError, open::open_store, reload::Parts};
 use crate::{
     api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
-    clock::Clock,
-    config::{Config, Environment, ServerSettings, ServerTls, SharedStore, StoreSettings},
+    config::{Config, Environment, ServerSettings, ServerTls},
+    crash::{self, Point},
     identity::{ApiToken, Authenticator},
-    issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts},
-    reaper::{Reaper, ReaperParts},
-    store::{
-        Store, StoreClock, StoreError, StoreErrorKind,
-        postgres::{PostgresOptions, PostgresSettings, PostgresStore},
-        sqlite::{SqliteOptions, SqliteStore},
+    issuer::{
+        Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KeptCredentials, KnownServers, Rotator,
+        RotatorParts,
     },
-    target::{HealthBoard, Surroundings, TargetError, connect, postgres::tls::connector},
+    reaper::{Reaper, ReaperParts, RotationParts, Rotations, Rounds, RoundsParts},
+    sealing::KeyringHandle,
+    store::Store,
+    target::{HealthBoard, Surroundings, connect},
 };
 
 impl Application {
@@ -31,8 +31,26 @@ impl Application {
         environment: &(dyn Environment + Sync),
     ) -> Result<Application, StartError> {
         let (store, surroundings) = open_store(&config.store, surroundings).await?;
-        let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
+        crash::here(Point::StartOpened);
+        let keyring = Arc::new(KeyringHandle::new(config.sealing.clone()));
+        let credentials = Arc::new(KeptCredentials {
+            store: Arc::clone(&store),
+            keyring: Arc::clone(&keyring),
+            clock: Arc::clone(&surroundings.clock),
+        });
         let health = Arc::new(HealthBoard::default());
+        let servers = Arc::new(KnownServers::new(
+            Arc::clone(&surroundings.clock),
+            Arc::clone(&store),
+            Arc::clone(&health),
+        ));
+        let surroundings = Surroundings {
+            credentials: Arc::clone(&credentials) as Arc<_>,
+            recognition: Arc::clone(&servers) as Arc<_>,
+            ..surroundings
+        };
+        let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
+        let (rotator, rotations) = rotation(&config, &surroundings, &catalogue, credentials);
         let reaper = Arc::new(Reaper::new(ReaperParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
@@ -40,13 +58,22 @@ impl Application {
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
         }));
-        let issuer = Arc::new(Issuer::new(IssuerParts {
+        let issuer = Issuer::new(IssuerParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
-            health,
+            health: Arc::clone(&health),
+            servers,
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
+        });
+        let issuer = Arc::new(issuer.with_rotator(rotator));
+        let rounds = Arc::new(Rounds::new(RoundsParts {
+            clock: Arc::clone(&surroundings.clock),
+            random: Arc::clone(&surroundings.random),
+            catalogue: Arc::clone(&catalogue),
+            health,
+            reconciler: issuer.reconciler(),
         }));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&store), Arc::clone(&surroundings.clock)));
         let settings = grpc_settings(&config.server);
@@ -64,6 +91,9 @@ impl Application {
             store: Arc::clone(&store),
             catalogue,
             reaper: Arc::clone(&reaper),
+            rounds: Arc::clone(&rounds),
+            keyring,
+            rotations: Arc::clone(&rotations),
             tls: server.tls(),
             audit_file: sink.as_ref().map(FileSink::reopener),
             config,
@@ -74,6 +104,8 @@ impl Application {
             store,
             issuer,
             reaper,
+            rounds,
+            rotations,
             server,
             sink,
             reloader: Arc::new(reloader),
@@ -83,46 +115,26 @@ impl Application {
     }
 }
 
-/// The store, and surroundings whose clock is the store's: processes that share one go by one clock.
-async fn open_store(
-    settings: &StoreSettings,
-    surroundings: Surroundings,
-) -> Result<(Arc<dyn Store>, Surroundings), StartError> {
-    let store: Arc<dyn Store> = match settings {
-        StoreSettings::File(path) => open_file(path.clone()).await?,
-        StoreSettings::Shared(shared) => {
-            let settings = shared_store(shared).map_err(StartError::StoreTls)?;
-            Arc::new(PostgresStore::open(settings, Arc::clone(&surroundings.clock)).await?)
-        }
+/// What rotates administration passwords: when asked, and on schedule.
+fn rotation(
+    config: &Config,
+    surroundings: &Surroundings,
+    catalogue: &Arc<CatalogueHandle>,
+    credentials: Arc<KeptCredentials>,
+) -> (Arc<Rotator>, Arc<Rotations>) {
+    let store = Arc::clone(&credentials.store);
+    let rotator = Arc::new(Rotator::new(RotatorParts {
+        random: Arc::clone(&surroundings.random),
+        catalogue: Arc::clone(catalogue),
+        credentials,
+    }));
+    let parts = RotationParts {
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+        store,
+        rotator: Arc::clone(&rotator),
     };
-    let clock = match store.clock_offset() {
-        Some(offset) => Arc::new(StoreClock::new(surroundings.clock, offset)) as Arc<dyn Clock>,
-        None => surroundings.clock,
-    };
-    Ok((store, Surroundings { clock, ..surroundings }))
-}
-
-/// How to reach a store as it is configured.
-///
-/// # Errors
-/// When its TLS files cannot be used.
-pub fn shared_store(shared: &SharedStore) -> Result<PostgresSettings, TargetError> {
-    Ok(PostgresSettings {
-        address: shared.address.clone(),
-        password: shared.password.clone(),
-        tls: connector(&shared.tls)?,
-        schema: shared.schema.clone(),
-        replica: shared.replica.clone(),
-        options: PostgresOptions::default(),
-    })
-}
-
-async fn open_file(path: PathBuf) -> Result<Arc<dyn Store>, StoreError> {
-    let opened =
-        tokio::task::spawn_blocking(move || SqliteStore::open(&path, SqliteOptions::default())).await;
-    let gone =
-        |error| StoreError::new(StoreErrorKind::Other, "the store could not be opened").caused_by(error);
-    Ok(Arc::new(opened.map_err(gone)??))
+    (rotator, Arc::new(Rotations::new(parts, config.rotation.clone())))
 }
 
 /// Roles and targets of a configuration.

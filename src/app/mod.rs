@@ -4,6 +4,7 @@
 
 mod assemble;
 mod error;
+mod open;
 mod reload;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -11,17 +12,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use assemble::shared_store;
 pub use error::{ReloadError, StartError};
+pub use open::shared_store;
 pub use reload::Reloader;
 
 use crate::{
     api::grpc::Bound,
     audit::{Actor, Draft, FileSink, OTHER_CHAINS, REPLICA},
     clock::Clock,
+    crash::{self, Point},
     identity::ApiToken,
     issuer::Issuer,
-    reaper::Reaper,
+    reaper::{Reaper, Rotations, Rounds},
     store::{Store, StoreError},
 };
 
@@ -31,6 +33,8 @@ pub struct Application {
     store: Arc<dyn Store>,
     issuer: Arc<Issuer>,
     reaper: Arc<Reaper>,
+    rounds: Arc<Rounds>,
+    rotations: Arc<Rotations>,
     server: Bound,
     sink: Option<FileSink>,
     reloader: Arc<Reloader>,
@@ -63,13 +67,19 @@ impl Application {
             .with("version", env!("CARGO_PKG_VERSION"))
             .with("address", self.server.local_addr().to_string());
         self.store.record(among_replicas(started, &*self.store).await?).await?;
+        crash::here(Point::StartRecorded);
         self.reaper.open_lanes().await?;
+        self.rounds.open();
+        crash::here(Point::StartRecovering);
+        self.rotations.start();
         let sink = self.sink.map(follow);
         let served = self.server.serve(shutdown.clone()).await;
         tracing::info!("draining");
         let drained = tokio::time::timeout(self.grace, async {
             self.issuer.drain().await;
+            self.rounds.stop().await;
             self.reaper.stop().await;
+            self.rotations.stop().await;
         });
         if drained.await.is_err() {
             tracing::warn!(grace = ?self.grace, "not everything under way ended in time; it is taken up at the next start");

@@ -10,7 +10,8 @@ use crate::{
     audit::{Actor, Draft, Reopener},
     config::{Change, Config, Part},
     issuer::{Catalogue, CatalogueHandle},
-    reaper::Reaper,
+    reaper::{Reaper, Rotations, Rounds},
+    sealing::KeyringHandle,
     store::Store,
     target::{Surroundings, Target, connect},
 };
@@ -21,6 +22,9 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) catalogue: Arc<CatalogueHandle>,
     pub(super) reaper: Arc<Reaper>,
+    pub(super) rounds: Arc<Rounds>,
+    pub(super) keyring: Arc<KeyringHandle>,
+    pub(super) rotations: Arc<Rotations>,
     pub(super) tls: Option<TlsHandle>,
     pub(super) audit_file: Option<Reopener>,
     pub(super) config: Config,
@@ -59,8 +63,11 @@ impl Reloader {
         let draft = Draft::new(parts.surroundings.clock.now(), Actor::System, "server.reloaded", "server/-")
             .with("changes", summary.join("; "));
         parts.store.record(draft).await?;
+        parts.keyring.replace(new.sealing.clone());
         parts.catalogue.replace(catalogue);
+        parts.rotations.reschedule(new.rotation.clone());
         parts.reaper.open_lanes().await?;
+        parts.rounds.open();
         if let Some(file) = &parts.audit_file {
             file.reopen();
         }

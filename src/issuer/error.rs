@@ -29,6 +29,8 @@ pub enum RefusalKind {
     TargetUnavailable,
     /// The target does not let Mayfly do it; an administrator must mend that.
     TargetRefused,
+    /// The configuration lacks what this needs.
+    NotConfigured,
     /// The store cannot be used right now.
     StoreUnavailable,
     /// Mayfly is shutting down.
@@ -50,6 +52,7 @@ impl RefusalKind {
             RefusalKind::Ended => "LEASE_ENDED",
             RefusalKind::TargetUnavailable => "TARGET_UNAVAILABLE",
             RefusalKind::TargetRefused => "TARGET_REFUSED",
+            RefusalKind::NotConfigured => "NOT_CONFIGURED",
             RefusalKind::StoreUnavailable => "STORE_UNAVAILABLE",
             RefusalKind::ShuttingDown => "SHUTTING_DOWN",
             RefusalKind::Internal => "INTERNAL",

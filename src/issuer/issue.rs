@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::{Issuer, Refusal, RefusalKind};
 use crate::{
     audit::{Actor, Draft},
+    crash::{self, Point},
     domain::{
         Account, AccountName, EndCause, EndPlan, Engine, Lease, LeaseEvent, LeaseId, LeaseKind, LeaseState,
         LeaseTerms, Password, Role, RoleName, StateName, Ttl,
@@ -106,6 +107,7 @@ impl Issuer {
         if self.tasks.is_closed() {
             return Err(Refusal::shutting_down());
         }
+        crash::here(Point::IssuePlanned);
         let target = attempt.lease.target.clone();
         let (reply, replied) = oneshot::channel();
         self.tasks.spawn(Arc::clone(self).issue_and_see_delivered(attempt, reply));
@@ -130,6 +132,7 @@ impl Issuer {
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
         let lease = issued.lease.clone();
+        crash::here(Point::IssueReplying);
         drop(reply.send(Ok(Delivery { issued, taken })));
         if was_taken.await.is_err() && lease.id == attempt.lease.id {
             let cause =
@@ -190,6 +193,7 @@ impl Issuer {
             Ok(Begun::Repeated(lease)) => return self.repeat(attempt, lease, secret?).await,
             Err(error) => return Err(self.begin_refused(attempt, error).await),
         };
+        crash::here(Point::IssueBegun);
         let secret = match secret {
             Ok(secret) => secret,
             Err(error) => return Err(self.creation_failed(attempt, &lease, error).await),
@@ -210,9 +214,11 @@ impl Issuer {
             principal: &lease.principal,
             expires_at,
         };
+        crash::here(Point::IssueCreating);
         if let Err(error) = attempt.target.create(new, &secret).await {
             return Err(self.creation_failed(attempt, &lease, error).await);
         }
+        crash::here(Point::IssueCreated);
         self.health.well(&lease.target);
         let lease = self.activate(attempt, &lease, expires_at).await?;
         Ok(attempt.issued(lease, secret))
@@ -237,6 +243,7 @@ impl Issuer {
             let draft = attempt.draft(now, "lease.issued").with("expires_at", expires_at.to_string());
             match self.store.apply(lease.id, LeaseEvent::Activated { expires_at }, now, Some(draft)).await {
                 Ok(lease) => {
+                    crash::here(Point::IssueActivated);
                     self.reaper.due(&lease.target, expires_at);
                     return Ok(lease);
                 }
@@ -297,8 +304,10 @@ impl Issuer {
         // First the record, then the change: a fresh password that is not on record is not to exist.
         let draft = attempt.draft_for(&lease, self.clock.now(), "lease.reissued");
         self.store.record(draft).await?;
+        crash::here(Point::RepeatRecorded);
         let account = LeasedAccount::of(&lease);
         attempt.target.replace_secret(account, &secret).await?;
+        crash::here(Point::RepeatReplaced);
         Ok(attempt.issued(lease, secret))
     }
 
@@ -360,12 +369,14 @@ impl Issuer {
             .with("cause", "failed")
             .with("reason", reason);
         let event = LeaseEvent::EndRequested { at: now, cause, not_before };
+        crash::here(Point::UndoAsked);
         if let Err(error) = self.store.apply(lease.id, event, now, Some(draft)).await {
             tracing::error!(
                 lease = %lease.id, error = &error as &dyn std::error::Error,
                 "a lease that was not delivered could not be marked as ending; it ends at its provisioning deadline"
             );
         }
+        crash::here(Point::UndoMarked);
         self.reaper.due(&lease.target, not_before);
     }
 }

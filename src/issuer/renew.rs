@@ -12,6 +12,7 @@ use std::{
 use super::{Issuer, Refusal, RefusalKind, issue::after};
 use crate::{
     audit::Draft,
+    crash::{self, Point},
     domain::{Lease, LeaseEvent, LeaseId, LeaseState, Ttl},
     identity::Caller,
     policy,
@@ -23,10 +24,14 @@ use crate::{
 pub(super) struct UnderWay(Mutex<BTreeSet<LeaseId>>);
 
 /// A lease's turn; it ends when dropped.
-struct Turn<'a>(&'a UnderWay, LeaseId);
+pub(super) struct Turn<'a>(&'a UnderWay, LeaseId);
 
 impl UnderWay {
-    fn begin(&self, id: LeaseId) -> Result<Turn<'_>, Refusal> {
+    /// Takes a lease's turn.
+    ///
+    /// # Errors
+    /// When somebody has it.
+    pub(super) fn begin(&self, id: LeaseId) -> Result<Turn<'_>, Refusal> {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
             return Ok(Turn(self, id));
         }
@@ -72,11 +77,15 @@ impl Issuer {
             return Ok(lease);
         }
         let target = self.target_of(&lease)?;
+        crash::here(Point::RenewPlanned);
         target.renew(LeasedAccount::of(&lease), expires_at).await?;
+        crash::here(Point::RenewMoved);
         let draft = Draft::new(self.clock.now(), caller.actor(), "lease.renewed", lease.resource_name())
             .with("expires_at", expires_at.to_string());
         let event = LeaseEvent::Renewed { expires_at };
-        Ok(self.store.apply(id, event, self.clock.now(), Some(draft)).await?)
+        let renewed = self.store.apply(id, event, self.clock.now(), Some(draft)).await?;
+        crash::here(Point::RenewStored);
+        Ok(renewed)
     }
 }
 

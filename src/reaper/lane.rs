@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     audit::{Actor, Draft},
+    crash::{self, Point},
     domain::{EndCause, EndReport, Lease, LeaseEvent, LeaseState, Outcome, TargetName},
     store::{ApplyError, StoreError},
     target::{Target, TargetError, TargetErrorKind},
@@ -163,6 +164,7 @@ impl Lane {
 
     /// Moves what is due to ENDING, without touching the target, and returns what may be ended now.
     async fn mark(&self, due: Vec<Lease>) -> Result<Vec<Lease>, StoreError> {
+        crash::here(Point::EndDue);
         let now = self.parts.reaper.clock.now();
         let marked = future::join_all(due.into_iter().map(|lease| self.mark_one(lease, now))).await;
         let marked: Vec<Lease> = marked.into_iter().collect::<Result<_, _>>()?;
@@ -182,12 +184,15 @@ impl Lane {
     }
 
     async fn end_one(&self, target: &Arc<dyn Target>, lease: Lease) -> Result<(), Halt> {
+        crash::here(Point::EndBegun);
         let outcome = end_account(&**target, &lease).await;
         let now = self.parts.reaper.clock.now();
         match outcome {
             Ok(report) => {
+                crash::here(Point::EndRemoved);
                 let draft = ended_draft(&lease, now, &report);
                 self.apply(lease, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await?;
+                crash::here(Point::EndRecorded);
                 Ok(())
             }
             Err(unfinished) => {
@@ -258,9 +263,7 @@ impl Lane {
         match self.parts.reaper.store.apply(lease.id, event, at, audit).await {
             Ok(lease) => Ok(lease),
             Err(ApplyError::Store(error)) => Err(error),
-            Err(
-                error @ (ApplyError::Illegal { .. } | ApplyError::Unknown(_) | ApplyError::NotHeld(_)),
-            ) => {
+            Err(error @ (ApplyError::Illegal { .. } | ApplyError::Unknown(_) | ApplyError::NotHeld(_))) => {
                 tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "a lease moved on meanwhile");
                 Ok(lease)
             }

@@ -11,6 +11,7 @@ mod clock;
 mod error;
 mod lease;
 pub mod postgres;
+mod secret;
 mod server;
 pub mod sqlite;
 mod token;
@@ -18,6 +19,7 @@ mod token;
 pub use clock::StoreClock;
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
 pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
+pub use secret::{KeptSecret, PendingSecret, RotationEnd, SecretStore};
 pub use server::{KnownServer, ServerStore};
 pub use token::{StoredToken, TokenHash, TokenStore};
 
@@ -32,7 +34,7 @@ use crate::{
 
 /// Everything Mayfly keeps.
 #[async_trait]
-pub trait Store: LeaseStore + TokenStore + ServerStore + AuditLog {
+pub trait Store: LeaseStore + TokenStore + ServerStore + SecretStore + AuditLog {
     /// Which installation this is: drawn when the store was made, kept by backups, shared by all who share the store.
     fn instance(&self) -> InstanceId;
 

@@ -4,6 +4,7 @@
 //! leases' states, of the store or of who may ask. Every step is idempotent: done twice it has the effect of once, and
 //! "already gone" is success. A new engine is one folder here and one line in [`connect`].
 
+mod credentials;
 mod error;
 mod finding;
 mod health;
@@ -18,12 +19,15 @@ use std::{net::IpAddr, sync::Arc};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
+pub use credentials::{AdministrationAccount, Candidate, Candidates, Configured, Credentials, Origin};
 pub use error::{TargetError, TargetErrorKind};
 pub use finding::{Finding, Severity};
 pub use health::{Health, HealthBoard};
 pub use password::{PASSWORD_LENGTH, generate_password};
 pub use recognition::{AnyServer, Recognition, ServerIdentity};
-pub use settings::{AuthPlugin, Expiry, PoolSettings, TargetSettings, TlsMode, TlsSettings};
+pub use settings::{
+    AuthPlugin, Expiry, OnDrift, PoolSettings, ReconcileSettings, TargetSettings, TlsMode, TlsSettings,
+};
 
 use crate::domain::{
     Account, AccountName, Drift, EndPlan, Engine, FoundAccount, InstanceId, Lease, LeaseId, Mark,
@@ -273,6 +277,20 @@ pub trait Target: Send + Sync {
         Err(TargetError::new(TargetErrorKind::Refused, "accounts cannot be put right on this engine yet"))
     }
 
+    /// Gives the administration account itself another password: by its verifier, like every other. Existing connections stay
+    /// usable. Uses the ending pool.
+    async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        let _ = password;
+        Err(TargetError::new(TargetErrorKind::Refused, "this engine's own password cannot be changed yet"))
+    }
+
+    /// Logs the administration account in with a password, apart from every pool. Once the server has let it in, new
+    /// connections begin with this password.
+    async fn prove_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        let _ = password;
+        Err(TargetError::new(TargetErrorKind::Refused, "this engine's own password cannot be proved yet"))
+    }
+
     /// Whether it answers, and as what.
     async fn ping(&self) -> Result<ServerVersion, TargetError>;
 
@@ -313,11 +331,13 @@ pub struct Surroundings {
     pub random: Arc<dyn crate::random::Random>,
     /// Whether a server that answers is the one it should be; asked on every new connection, before anything else.
     pub recognition: Arc<dyn Recognition>,
+    /// What the administration account logs in with.
+    pub credentials: Arc<dyn Credentials>,
 }
 
 impl Surroundings {
-    /// Surroundings in which any server is taken for the right one.
+    /// Surroundings in which any server is taken for the right one, and the configured password for the only one.
     pub fn new(clock: Arc<dyn crate::clock::Clock>, random: Arc<dyn crate::random::Random>) -> Self {
-        Self { clock, random, recognition: Arc::new(AnyServer) }
+        Self { clock, random, recognition: Arc::new(AnyServer), credentials: Arc::new(Configured) }
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod crash;
 mod demo;
 mod deploy;
 mod lifecycle;
@@ -14,6 +15,7 @@ mod mysql;
 mod outages;
 mod postgres;
 mod program;
+mod reconcile;
 mod recovery;
 mod sandbox;
 mod store;

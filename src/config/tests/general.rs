@@ -17,7 +17,10 @@ fn little_is_needed_and_the_rest_has_defaults() {
     assert_eq!(config.store.path(), Some(Path::new("/etc/mayfly/mayfly.db")));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Text));
     assert_warned(STORE, "targets: there is no target");
-    assert_eq!(problems(""), ["store.path: is missing: path, or postgres = \"postgres://USER@HOST:PORT/DATABASE\""]);
+    assert_eq!(
+        problems(""),
+        ["store.path: is missing: path, or postgres = \"postgres://USER@HOST:PORT/DATABASE\""]
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod lease_row;
 mod offline;
 mod readers;
 mod row;
+mod secret;
 mod server;
 mod token;
 mod token_cache;

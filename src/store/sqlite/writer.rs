@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     audit::ChainHead,
+    crash::{self, Point},
     domain::Lease,
     store::{StoreError, StoreErrorKind},
 };
@@ -214,7 +215,9 @@ impl WriterThread {
                 break;
             }
         }
+        crash::here(Point::StoreCommitting);
         let committed = outcome.and_then(|()| ledger.execute("COMMIT").map_err(Failure::of_write));
+        let committed = committed.inspect(|()| crash::here(Point::StoreCommitted));
         let Ledger { head, changed, tokens_change, .. } = ledger;
         match &committed {
             Ok(()) => self.publish(head, changed),
