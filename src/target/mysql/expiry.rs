@@ -34,12 +34,17 @@ fn on_servers_clock(at: Timestamp, now: Timestamp) -> String {
 /// When a name cannot be quoted.
 pub(super) fn write(new: &NewAccount<'_>, now: Timestamp, registry: Registry) -> Result<String, TargetError> {
     if registry != Registry::Whole {
-        return insert(new.account, new.lease, new.expires_at, now, &[]);
+        return insert(new.account, new.lease, new.expires_at, now, ("", ""));
     }
     let mark = quote::literal(&new.mark().to_string())?;
     let own_statements = if create::has_own_statements(new.role) { "TRUE" } else { "FALSE" };
-    let more = [("mark", mark), ("own_statements", own_statements.to_owned())];
-    insert(new.account, new.lease, new.expires_at, now, &more)
+    insert(
+        new.account,
+        new.lease,
+        new.expires_at,
+        now,
+        (", mark, own_statements", &format!(", {mark}, {own_statements}")),
+    )
 }
 
 fn insert(
@@ -47,12 +52,10 @@ fn insert(
     lease: LeaseId,
     at: Timestamp,
     now: Timestamp,
-    more: &[(&str, String)],
+    (columns, values): (&str, &str),
 ) -> Result<String, TargetError> {
     let (name, lease) = (quote::literal(account.name.as_str())?, quote::literal(&lease.to_string())?);
     let expiry = on_servers_clock(at, now);
-    let columns: String = more.iter().map(|(column, _)| format!(", {column}")).collect();
-    let values: String = more.iter().map(|(_, value)| format!(", {value}")).collect();
     let row = |host: &crate::domain::HostPattern| {
         Ok(format!("({name}, {}, {lease}, {expiry}{values})", quote::literal(host.as_str())?))
     };
@@ -116,7 +119,7 @@ pub(super) async fn shift(
     let now = link.clock().now();
     let shift = format!(
         "{} ON DUPLICATE KEY UPDATE expires_at = IF(locked_at IS NULL AND expires_at > UTC_TIMESTAMP(6), {}, expires_at)",
-        insert(leased.account, leased.lease, at, now, &[])?,
+        insert(leased.account, leased.lease, at, now, ("", ""))?,
         on_servers_clock(at, now)
     );
     let sets = link.batch(&[shift, expired(leased.account)?]).await;

@@ -15,6 +15,7 @@ mod expiry;
 mod flavour;
 mod found;
 mod grants;
+mod handing;
 mod identity;
 mod link;
 mod objects;

@@ -1,6 +1,11 @@
 //! What the administration account needs, as statements to paste. Never root.
 
-use super::{connect::Server, flavour::Flavour, grants::Grants, quote};
+use super::{
+    connect::Server,
+    flavour::Flavour,
+    grants::{Granted, Grants},
+    quote,
+};
 use crate::domain::OwnedObjects;
 
 /// A privilege of the administration account.
@@ -175,7 +180,9 @@ const EXPIRIES: [&str; 7] = ["CREATE", "ALTER", "EVENT", "SELECT", "INSERT", "UP
 pub(super) fn for_objects(grants: &Grants, rule: &OwnedObjects, server: &Server) -> Vec<Privilege> {
     let mut needed = Vec::new();
     let mut defines = false;
-    for granted in grants.privileges() {
+    // MySQL tells a group's privileges together with one's own, among them those on the switch's schema.
+    let others = |granted: &&Granted| granted.database != super::switch::SCHEMA;
+    for granted in grants.privileges().iter().filter(others) {
         let database = Some(granted.database.clone()).filter(|database| database != "*");
         for allowed in ["CREATE VIEW", "CREATE ROUTINE", "TRIGGER", "EVENT"] {
             if granted.names(allowed) {

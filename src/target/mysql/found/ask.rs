@@ -28,6 +28,11 @@ impl Names {
         Ok(Self { list: quoted?.join(", ") })
     }
 
+    /// One name, whosever.
+    pub(super) fn one(name: &str) -> Result<Self, TargetError> {
+        Ok(Self { list: quote::literal(name)? })
+    }
+
     /// That a column is one of them.
     pub(super) fn hold(&self, column: &str) -> String {
         format!("{column} IN ({})", self.list)

@@ -26,6 +26,7 @@ use crate::{
 
 /// Which kinds of drift there are to undo.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of kinds, each of which may be there or not")]
 struct Wanted<'d> {
     lock: bool,
     unlock: bool,

@@ -145,6 +145,19 @@ async fn look(
     Ok(seen.into_values().collect())
 }
 
+/// What a group role of MySQL may do by itself, and the groups it may hand on.
+pub(super) async fn of_group(
+    link: &mut Link<'_>,
+    group: &str,
+) -> Result<(BTreeSet<String>, BTreeSet<String>), TargetError> {
+    let names = Names::one(group)?;
+    let powers = powers::ask(link, &names).await?;
+    let powers = powers.into_iter().filter(|(_, host, _)| host == "%").map(|(.., power)| power.to_string());
+    let memberships = ask::memberships(link, &names).await?;
+    let handed = memberships.into_iter().filter(|(_, host, membership)| host == "%" && membership.hands);
+    Ok((powers.collect(), handed.map(|(.., membership)| membership.group()).collect()))
+}
+
 fn at<'s>(seen: &'s mut BTreeMap<String, Seen>, user: &str, host: &str) -> Option<&'s mut AtHost> {
     seen.get_mut(user)?.hosts.get_mut(host)
 }
