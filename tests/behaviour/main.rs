@@ -15,6 +15,7 @@ mod outages;
 mod postgres;
 mod program;
 mod recovery;
+mod rotation;
 mod sandbox;
 mod store;
 mod support;

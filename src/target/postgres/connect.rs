@@ -93,7 +93,8 @@ impl Connector {
         let mut attempts = self.keychain.attempts();
         loop {
             let password = attempts.next().await?;
-            match self.connect_with(password.as_ref(), database).await {
+            // On the heap: logging in takes more room than anything that follows it.
+            match Box::pin(self.connect_with(password.as_ref(), database)).await {
                 Ok(connection) => {
                     attempts.accepted().await;
                     return Ok(connection);

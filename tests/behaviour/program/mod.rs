@@ -10,6 +10,7 @@ mod looking;
 mod process;
 mod refusals;
 mod reloading;
+mod rotating;
 mod running;
 mod secrecy;
 mod starting;
