@@ -131,7 +131,7 @@ struct Here {
 }
 
 impl Here {
-    async fn load(config: &Path, target: &str, context: &Context) -> Result<Self, CliError> {
+    async fn load(config: &Path, target: &str, context: &mut Context) -> Result<Self, CliError> {
         let config = serve::load(config).await?.config;
         let known = || config.targets.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let bare = target.strip_prefix("targets/").unwrap_or(target);
@@ -141,7 +141,8 @@ impl Here {
                     .hint(format!("known targets: {}", known()))
             })?;
         let surroundings = Surroundings::new(Arc::clone(&context.clock), Arc::new(SystemRandom));
-        let target = connect(settings.clone(), surroundings)
+        let credentials = super::doctor_credentials::credentials(&config, settings, context).await;
+        let target = connect(settings.clone(), Surroundings { credentials, ..surroundings })
             .map_err(|error| CliError::local(format!("targets.{name} cannot be used"), &error))?;
         let roles = config.roles.values().filter(|role| role.target == *name).cloned().collect();
         Ok(Self { target, roles })

@@ -15,6 +15,7 @@ pub mod creds;
 pub mod demo;
 pub mod dev;
 pub mod doctor;
+mod doctor_credentials;
 mod duration;
 mod error;
 mod exit;

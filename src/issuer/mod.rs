@@ -21,7 +21,7 @@ mod tokens;
 use std::sync::Arc;
 
 pub use catalogue::{Catalogue, CatalogueHandle};
-pub use credentials::KeptCredentials;
+pub use credentials::{KeptCredentials, candidates};
 pub use error::{Refusal, RefusalKind};
 pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;

@@ -126,12 +126,11 @@ impl Rotator {
         if kept.is_under_way(self.now(), longest(&*target)) {
             return Err(under_way());
         }
-        let (password, kept, resumed) = match self.unfinished(&target, &kept).await? {
-            Some(password) => (password, kept.resumed(self.now()), true),
-            None => {
-                let (password, begun) = self.draw(name, kept)?;
-                (password, begun, false)
-            }
+        let unfinished = self.unfinished(&target, &kept).await?;
+        let resumed = unfinished.is_some();
+        let (password, kept) = match unfinished {
+            Some(password) => (password, kept.resumed(self.now())),
+            None => self.draw(name, kept)?,
         };
         let since = kept.pending.as_ref().map_or_else(|| self.now(), |pending| pending.since);
         let rotation = Rotation { target: &target, actor, password, kept, since, resumed };

@@ -18,6 +18,7 @@ mod postgres;
 mod program;
 mod reconcile;
 mod recovery;
+mod rotation;
 mod sandbox;
 mod store;
 mod support;

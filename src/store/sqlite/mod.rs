@@ -20,7 +20,7 @@ mod token;
 mod token_cache;
 mod writer;
 
-pub use offline::verify_audit;
+pub use offline::{read_secret, verify_audit};
 
 use std::{path::Path, sync::Arc};
 

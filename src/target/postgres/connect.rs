@@ -161,7 +161,8 @@ impl Connector {
         let mut attempts = self.keychain.attempts();
         loop {
             let password = attempts.next().await?;
-            match self.connect_to_any(password.as_ref(), database, strangers).await {
+            // On the heap: logging in takes more room than anything that follows it.
+            match Box::pin(self.connect_to_any(password.as_ref(), database, strangers)).await {
                 Ok(introduced) => {
                     attempts.accepted().await;
                     return Ok(introduced);

@@ -11,6 +11,7 @@ mod numbers;
 mod process;
 mod refusals;
 mod reloading;
+mod rotating;
 mod running;
 mod secrecy;
 mod starting;
