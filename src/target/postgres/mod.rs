@@ -17,6 +17,7 @@ mod pool;
 mod privileges;
 mod put_right;
 mod quote;
+mod subscriptions;
 mod templates;
 mod tls;
 mod verifier;
@@ -157,7 +158,7 @@ impl Target for Postgres {
             visits: &self.visits,
             bounds: &self.settings.pool,
         };
-        objects::settle(&reach, account).await
+        Box::pin(objects::settle(&reach, account)).await
     }
 
     async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError> {

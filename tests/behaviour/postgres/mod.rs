@@ -1,6 +1,7 @@
 //! The PostgreSQL engine, against a real server, administered by an account that is no superuser.
 
 mod altered;
+mod belongings;
 mod ending;
 mod found;
 mod hostile;
