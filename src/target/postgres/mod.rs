@@ -8,6 +8,7 @@
 
 mod connect;
 mod create;
+mod cron;
 mod end;
 mod errors;
 mod examine;
@@ -217,6 +218,10 @@ impl Target for Postgres {
             Err(failure) => vec![problem(failure.while_doing("examining the server"))],
         });
         Examination { server: Some(Self::version(connection.release())), clock_offset, findings }
+    }
+
+    async fn installation_script(&self) -> Result<String, TargetError> {
+        Ok(cron::script(self.connector.user(), self.connector.database())?)
     }
 }
 

@@ -3,6 +3,7 @@
 mod altered;
 mod belongings;
 mod ending;
+mod expiry;
 mod found;
 mod hostile;
 mod identity;
