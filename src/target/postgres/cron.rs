@@ -1,4 +1,4 @@
-//! The job by which pg_cron, where a server has it, ends the sessions of accounts past their expiry: `VALID UNTIL` refuses
+//! The job by which `pg_cron`, where a server has it, ends the sessions of accounts past their expiry: `VALID UNTIL` refuses
 //! logins only. Optional, and never installed by us: it needs the right to end anybody's session.
 
 use super::{
@@ -24,7 +24,7 @@ pub(super) fn command() -> String {
     )
 }
 
-/// SQL for a superuser to run in the database that pg_cron keeps its jobs in.
+/// SQL for a superuser to run in the database that `pg_cron` keeps its jobs in.
 pub(super) fn script(administration: &str, database: &str) -> Result<String, QuoteError> {
     let (user, command) = (quote::identifier(administration)?, command());
     Ok(format!(
@@ -43,7 +43,7 @@ pub(super) fn script(administration: &str, database: &str) -> Result<String, Quo
     ))
 }
 
-/// Whether the job is there, where pg_cron is. Nothing is said of a server without it.
+/// Whether the job is there, where `pg_cron` is. Nothing is said of a server without it.
 pub(super) async fn findings(connection: &mut Connection) -> Result<Vec<Finding>, Failure> {
     // A table of that name that is not the extension's own is somebody's trap: looking at it could run code of his.
     let rows = connection
