@@ -2,17 +2,15 @@
 # Removes what scripts/servers.sh and scripts/tools.sh keep outside the repository, and nothing else that may be there.
 set -eu
 
-if [ "$(id -u)" -eq 0 ]; then
-    cache=${MAYFLY_CACHE:-/var/cache/mayfly}
-else
-    cache=${MAYFLY_CACHE:-$HOME/.cache/mayfly}
-fi
+script=clean-cache
+. "$(dirname "$0")/common.sh"
+cache=$(cache_directory)
 
 for name in tools pg mysql-sid mariadb-plugins; do
     tree=$cache/$name
     [ -e "$tree" ] || continue
-    printf '%s\n' "clean-cache: removing $tree" >&2
+    say "removing $tree"
     # debootstrap's tree belongs to root.
-    rm -rf "$tree" 2>/dev/null || sudo rm -rf "$tree"
+    rm -rf "$tree" 2>/dev/null || as_root rm -rf "$tree"
 done
 rmdir "$cache" 2>/dev/null || true

@@ -9,14 +9,12 @@ set -eu
 
 filter=${1:-}
 logs=target/matrix
-if [ "$(id -u)" -eq 0 ]; then
-    cache=${MAYFLY_CACHE:-/var/cache/mayfly}
-else
-    cache=${MAYFLY_CACHE:-$HOME/.cache/mayfly}
-fi
+script=matrix
+. "$(dirname "$0")/common.sh"
+cache=$(cache_directory)
 
 scripts/servers.sh postgres mariadb mysql postgres-16 postgres-17 postgres-18
-printf '%s\n' "matrix: building the tests" >&2
+say "building the tests"
 cargo test --quiet --test behaviour --no-run
 mkdir -p "$logs"
 
@@ -34,7 +32,7 @@ run() { # TITLE ENGINE [VARIABLE=VALUE]
     printf '%-18s %-7s %-24s %4ss\n' "$title" "$verdict" "${passed:-no test ran}" "$(($(date +%s) - begun))"
     if [ "$verdict" != ok ]; then
         tail -n 60 "$log" >&2
-        printf '%s\n' "matrix: the whole log is $log" >&2
+        say "the whole log is $log"
         exit 1
     fi
 }

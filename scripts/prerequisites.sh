@@ -12,32 +12,14 @@ PATH=$PATH:$HOME/.cargo/bin
 # Keep in step with `rust-version` in Cargo.toml, which cargo itself enforces.
 rust=1.88
 
-say() { printf '%s\n' "prerequisites: $*" >&2; }
-fail() {
-    say "$*"
-    exit 1
-}
-have() { command -v "$1" >/dev/null 2>&1; }
-
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-    elif have sudo; then
-        sudo "$@"
-    else
-        fail "root (or sudo) is needed once, for: $*"
-    fi
-}
+script=prerequisites
+. "$(dirname "$0")/common.sh"
 
 install() { # WHAT-FOR PACKAGE…
     purpose=$1
     shift
     have apt-get || fail "$purpose needed (Debian and Ubuntu: $*; macOS: xcode-select --install, brew install python node)"
-    say "installing $*"
-    set -- env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
-    as_root "$@" >/dev/null 2>&1 && return
-    as_root apt-get update -qq >&2 || fail "apt-get update failed; see above"
-    as_root "$@" >&2 || fail "apt-get could not install the packages; see above"
+    apt_install "$@"
 }
 
 obtain_build() {

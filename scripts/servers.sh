@@ -9,38 +9,10 @@
 set -eu
 umask 022
 
-say() { printf '%s\n' "servers: $*" >&2; }
-fail() {
-    say "$*"
-    exit 1
-}
-have() { command -v "$1" >/dev/null 2>&1; }
-
-if [ "$(id -u)" -eq 0 ]; then
-    cache=${MAYFLY_CACHE:-/var/cache/mayfly}
-else
-    cache=${MAYFLY_CACHE:-$HOME/.cache/mayfly}
-fi
+script=servers
+. "$(dirname "$0")/common.sh"
+cache=$(cache_directory)
 PATH=$PATH:/usr/sbin:/sbin
-
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-    elif have sudo; then
-        sudo "$@"
-    else
-        fail "root (or sudo) is needed once, for: $*"
-    fi
-}
-
-apt_install() {
-    say "installing $*"
-    # At run level 1 Debian's packages start no service.
-    set -- env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
-    as_root "$@" >/dev/null 2>&1 && return
-    as_root apt-get update -qq >&2 || fail "apt-get update failed; see above"
-    as_root "$@" >&2 || fail "apt-get could not install the packages; see above"
-}
 
 make_cache() {
     mkdir -p "$cache" || fail "$cache cannot be made; set MAYFLY_CACHE to a directory of yours"

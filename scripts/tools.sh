@@ -11,17 +11,9 @@ umask 022
 deny_version=0.20.2
 buf_version=1.75.0
 
-say() { printf '%s\n' "tools: $*" >&2; }
-fail() {
-    say "$*"
-    exit 1
-}
-
-if [ "$(id -u)" -eq 0 ]; then
-    cache=${MAYFLY_CACHE:-/var/cache/mayfly}
-else
-    cache=${MAYFLY_CACHE:-$HOME/.cache/mayfly}
-fi
+script=tools
+. "$(dirname "$0")/common.sh"
+cache=$(cache_directory)
 tools=$cache/tools
 
 [ "$(uname -s)" = Linux ] || fail "install cargo-deny $deny_version and buf $buf_version yourself, and put links to them into $tools"

@@ -37,10 +37,82 @@ points! {
     IssuePlanned = "issue.planned",
     /// The lease is durable as PROVISIONING; nothing was sent to the target.
     IssueBegun = "issue.begun",
+    /// The creation is about to be sent; the lease is PROVISIONING.
+    IssueCreating = "issue.creating",
     /// The account exists; the lease is still PROVISIONING.
     IssueCreated = "issue.created",
     /// The lease is durable as ACTIVE; nobody was told.
     IssueActivated = "issue.activated",
+    /// An ACTIVE lease's account is missing; nothing is durable yet.
+    ReconcileVanished = "reconcile.vanished",
+    /// The lease of a missing account is durable as ENDING.
+    ReconcileClosed = "reconcile.closed",
+    /// An account of ours has no lease; nothing is durable yet.
+    ReconcileOrphan = "reconcile.orphan",
+    /// The lease of an orphan is durable as ENDING.
+    ReconcileAdopted = "reconcile.adopted",
+    /// An account of a lease that had ended is there; nothing is durable yet.
+    ReconcileReappeared = "reconcile.reappeared",
+    /// Its lease is durable as ENDING once more.
+    ReconcileReopened = "reconcile.reopened",
+    /// That an account was altered is recorded; nothing was sent to the target.
+    ReconcileDrifted = "reconcile.drifted",
+    /// It was put right on the target; that is not recorded.
+    ReconcilePutRight = "reconcile.put_right",
+    /// The lease of an altered account is durable as ENDING.
+    ReconcileEnded = "reconcile.ended",
+    /// The reply is about to leave.
+    IssueReplying = "issue.replying",
+    /// A request was repeated and its fresh password is on record; the account still has the earlier one.
+    RepeatRecorded = "repeat.recorded",
+    /// The account has the fresh password; nobody was told.
+    RepeatReplaced = "repeat.replaced",
+    /// A lease must not become, or stay, active; nothing says so yet.
+    UndoAsked = "undo.asked",
+    /// It is durable as ENDING, failed; the reaper was not told.
+    UndoMarked = "undo.marked",
+    /// A renewal was allowed; the target has the earlier expiry.
+    RenewPlanned = "renew.planned",
+    /// The target has the later expiry, the store the earlier one.
+    RenewMoved = "renew.moved",
+    /// The store has the later expiry as well; nobody was told.
+    RenewStored = "renew.stored",
+    /// A release or revocation was allowed; the lease is still ACTIVE.
+    EndAsked = "end.asked",
+    /// It is durable as ENDING; neither the reaper nor the caller was told.
+    EndMarked = "end.marked",
+    /// The reaper read a lease that is due; its state is as it was.
+    EndDue = "end.due",
+    /// The lease is ENDING; its account is untouched.
+    EndBegun = "end.begun",
+    /// The account cannot log in any more.
+    EndDisabled = "end.disabled",
+    /// Its sessions were ended.
+    EndSessionsEnded = "end.sessions_ended",
+    /// Its objects were dealt with.
+    EndSettled = "end.settled",
+    /// The account is verified gone; the lease is still ENDING.
+    EndRemoved = "end.removed",
+    /// The lease is durable as ended.
+    EndRecorded = "end.recorded",
+    /// A transaction of the embedded store is about to be committed.
+    StoreCommitting = "store.committing",
+    /// It is durable; none of those who wait for it were told.
+    StoreCommitted = "store.committed",
+    /// At the start: the store is open, nothing was written.
+    StartOpened = "start.opened",
+    /// At the start: it is on record; nothing that was interrupted has been taken up.
+    StartRecorded = "start.recorded",
+    /// At the start: what was interrupted is being taken up; no call was taken.
+    StartRecovering = "start.recovering",
+    /// The new password is durable as pending; nothing was sent to the target.
+    RotateBegun = "rotate.begun",
+    /// The target was given the new password's verifier; nobody has logged in with it yet.
+    RotateChanged = "rotate.changed",
+    /// The target has let the account in with the new password; the store still has it as pending.
+    RotateProved = "rotate.proved",
+    /// The new password is durable as the current one; nobody was told.
+    RotatePromoted = "rotate.promoted",
 }
 
 /// A point that is armed, and how many times it may still be passed.

@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::{
     CliError, Context, Credential, Exit, child,
-    creds::{self, Wish},
+    creds::Wish,
     holding,
     run::{clean, private_file},
 };
@@ -44,23 +44,11 @@ pub struct ConnectArgs {
 /// # Errors
 /// What the server refuses, or a client that is not installed.
 pub async fn run(args: ConnectArgs, context: &mut Context) -> Result<Exit, CliError> {
-    let connection = context.connect()?;
-    let mut signals = child::Signals::of_process()?;
-    let issued = tokio::select! {
-        issued = creds::issue(&connection, &args.wish, "", &context.output) => issued?,
-        signal = signals.next_to_end() => return Ok(Exit::of_signal(signal.as_raw())),
+    let prepare = async |credential: &Credential, _: &str| {
+        let (command, files) = client(credential, &args.arguments).await?;
+        Ok((command, Some(files)))
     };
-    let (lease, credential) = issued;
-    let (command, files) = match client(&credential, &args.arguments).await {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            holding::release(&lease.name, &connection, &mut context.output).await;
-            return Err(error);
-        }
-    };
-    let ended = holding::run(command, lease, &connection, &mut signals, context).await;
-    drop(files);
-    ended
+    holding::with_credential(&args.wish, context, prepare).await
 }
 
 async fn client(credential: &Credential, arguments: &[String]) -> Result<(Command, TempDir), CliError> {

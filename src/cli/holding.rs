@@ -6,9 +6,16 @@
 use std::{cmp::min, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
 use tokio::{process::Command, sync::mpsc};
 
-use super::{CliError, Connection, Context, Exit, Output, child, duration, error::printable, view};
+use super::{
+    CliError, Connection, Context, Credential, Exit, Output, child,
+    creds::{self, Wish},
+    duration,
+    error::printable,
+    view,
+};
 use crate::{api::proto, clock::Clock};
 
 /// How long the end of a command may be held up by releasing its lease. Expiry does it anyway.
@@ -141,11 +148,37 @@ impl Keeper {
     }
 }
 
-/// Runs a command while its lease is held, and releases the lease whatever becomes of the command.
+/// Issues a credential, has a command prepared that uses it, and runs that while the lease is held. What `prepare` returns
+/// beside the command (files it reads) is dropped when it has ended.
 ///
 /// # Errors
-/// When the command cannot be started or waited for; its lease is released all the same.
-pub(super) async fn run(
+/// What the server refuses; a command that cannot be prepared, started or waited for: its lease is released all the same.
+pub(super) async fn with_credential(
+    wish: &Wish,
+    context: &mut Context,
+    prepare: impl AsyncFnOnce(&Credential, &str) -> Result<(Command, Option<TempDir>), CliError>,
+) -> Result<Exit, CliError> {
+    let connection = context.connect()?;
+    let mut signals = child::Signals::of_process()?;
+    let (lease, credential) = tokio::select! {
+        issued = creds::issue(&connection, wish, "", &context.output) => issued?,
+        signal = signals.next_to_end() => return Ok(Exit::of_signal(signal.as_raw())),
+    };
+    // Until the lease is held, its release is our care.
+    let (command, files) = match prepare(&credential, &lease.name).await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            release(&lease.name, &connection, &mut context.output).await;
+            return Err(error);
+        }
+    };
+    let ended = run(command, lease, &connection, &mut signals, context).await;
+    drop(files);
+    ended
+}
+
+/// Runs a command while its lease is held, and releases the lease whatever becomes of the command.
+async fn run(
     mut command: Command,
     lease: proto::Lease,
     connection: &Connection,

@@ -11,11 +11,7 @@ use clap::Args;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{
-    CliError, Context, Credential, Exit, child,
-    creds::{self, Wish},
-    holding, token_source,
-};
+use super::{CliError, Context, Credential, Exit, child, creds::Wish, holding, token_source};
 use crate::domain::Engine;
 
 const EXAMPLES: &str = "Examples:
@@ -55,26 +51,13 @@ pub async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, CliError>
         return Err(CliError::usage("no command to run"));
     };
     let program = child::find_program(program)?;
-    let connection = context.connect()?;
-    let mut signals = child::Signals::of_process()?;
-    let issued = tokio::select! {
-        issued = creds::issue(&connection, &args.wish, "", &context.output) => issued?,
-        signal = signals.next_to_end() => return Ok(Exit::of_signal(signal.as_raw())),
+    let prepare = async |credential: &Credential, lease: &str| {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        let files = prepare(&mut command, credential, lease)?;
+        Ok((command, files))
     };
-    let (lease, credential) = issued;
-    let mut command = Command::new(program);
-    command.args(arguments);
-    // Until the lease is held, its release is our care.
-    let files = match prepare(&mut command, &credential, &lease.name) {
-        Ok(files) => files,
-        Err(error) => {
-            holding::release(&lease.name, &connection, &mut context.output).await;
-            return Err(error);
-        }
-    };
-    let ended = holding::run(command, lease, &connection, &mut signals, context).await;
-    drop(files);
-    ended
+    holding::with_credential(&args.wish, context, prepare).await
 }
 
 fn prepare(command: &mut Command, credential: &Credential, lease: &str) -> Result<Option<TempDir>, CliError> {

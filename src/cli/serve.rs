@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::{CliError, Context, Exit};
 use crate::{
     app::{Application, Reloader},
-    config::{Config, Loaded, SystemEnvironment},
+    config::{Config, Environment, Loaded, SystemEnvironment},
+    crash::{self, Charge},
     random::SystemRandom,
     target::Surroundings,
     telemetry,
@@ -44,6 +45,7 @@ pub async fn run(args: ServeArgs, context: &mut Context) -> Result<Exit, CliErro
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    arm(&SystemEnvironment)?;
     let signals = Signals::listen()?;
     let surroundings = Surroundings::new(Arc::clone(&context.clock), Arc::new(SystemRandom));
     let mut application = Application::build(config, surroundings, &SystemEnvironment)
@@ -54,6 +56,9 @@ pub async fn run(args: ServeArgs, context: &mut Context) -> Result<Exit, CliErro
         context.output.data(token.expose())?;
     }
     tracing::info!(address = %application.address(), "listening");
+    if let Some(address) = application.metrics_address() {
+        tracing::info!(%address, "metrics");
+    }
     let shutdown = CancellationToken::new();
     let reloader = application.reloader();
     let serving = application.run(shutdown.clone());
@@ -63,6 +68,18 @@ pub async fn run(args: ServeArgs, context: &mut Context) -> Result<Exit, CliErro
     }
     tracing::info!("stopped");
     Ok(Exit::Ok)
+}
+
+/// Arms the crash point that a test asked for. What is built for use knows no such thing.
+fn arm(environment: &dyn Environment) -> Result<(), CliError> {
+    if cfg!(debug_assertions)
+        && let Ok(charge) = environment.variable(crash::VARIABLE)
+    {
+        let charge: Charge = charge.parse().map_err(|error| CliError::usage(format!("{error}")))?;
+        tracing::warn!(point = charge.point.as_str(), pass = charge.pass, "armed to crash");
+        crash::arm(charge);
+    }
+    Ok(())
 }
 
 /// Reads a configuration off the async threads.

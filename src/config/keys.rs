@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Number(u64, u64),
     /// A duration within bounds, both included.
     Duration(Duration, Duration),
+    /// A duration within bounds, both included, or `never`.
+    Period(Duration, Duration),
     /// A list of texts.
     Texts,
     /// A table of texts with free keys.
@@ -63,6 +65,7 @@ const BRIEF: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest TTL; `domain::Ttl` refuses more.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -84,6 +87,10 @@ pub(super) const KEYS: &[Key] = &[
     key("bootstrap.administrator_token_file", Path, Optional),
     key("log.level", Choice(&["error", "warn", "info", "debug", "trace"]), Default("\"info\"")),
     key("log.format", Choice(&["text", "json"]), Default("\"text\"")),
+    key("sealing.key", Text, Optional),
+    key("sealing.key_file", Path, Optional),
+    key("metrics.listen", Text, Optional),
+    key("metrics.allow_beyond_loopback", Flag, Default("false")),
     key("targets.NAME.engine", Choice(&["postgres", "mysql", "mariadb"]), Required),
     key("targets.NAME.hosts", Texts, Required),
     key("targets.NAME.client_hosts", Texts, Default("[]")),
@@ -91,12 +98,15 @@ pub(super) const KEYS: &[Key] = &[
     key("targets.NAME.user", Text, Required),
     key("targets.NAME.password", Text, Optional),
     key("targets.NAME.password_file", Path, Optional),
+    key("targets.NAME.rotate_every", between(HOUR, YEAR), Optional),
     key(
         "targets.NAME.auth_plugin",
         Choice(&["mysql_native_password", "ed25519"]),
         Default("\"mysql_native_password\""),
     ),
     key("targets.NAME.expiry", Choice(&["server", "issuer"]), Default("\"server\"")),
+    key("targets.NAME.reconcile_every", Kind::Period(SECOND, WEEK), Default("\"15m\"")),
+    key("targets.NAME.on_drift", Choice(&["report", "put_right", "end"]), Default("\"put_right\"")),
     key("targets.NAME.tls.mode", Choice(&["disable", "require", "verify-full"]), Optional),
     key("targets.NAME.tls.ca_file", Path, Optional),
     key("targets.NAME.tls.certificate_file", Path, Optional),
@@ -198,6 +208,9 @@ impl fmt::Display for Kind {
             Kind::Flag => f.write_str("true or false"),
             Kind::Number(min, max) => write!(f, "number, {min} to {max}"),
             Kind::Duration(min, max) => write!(f, "duration, {} to {}", spell(*min), spell(*max)),
+            Kind::Period(min, max) => {
+                write!(f, "duration, {} to {}, or \"never\"", spell(*min), spell(*max))
+            }
             Kind::Texts => f.write_str("list of texts"),
             Kind::Table => f.write_str("table of texts"),
         }
@@ -234,7 +247,10 @@ mod tests {
 
     #[test]
     fn lists_each_word_of_a_table_once() {
-        assert_eq!(below(""), ["server", "store", "audit", "bootstrap", "log", "targets", "roles"]);
+        assert_eq!(
+            below(""),
+            ["server", "store", "audit", "bootstrap", "log", "metrics", "sealing", "targets", "roles"]
+        );
         assert_eq!(below("targets.NAME.tls"), ["mode", "ca_file", "certificate_file", "key_file"]);
     }
 }

@@ -1,6 +1,6 @@
 //! `[targets.NAME]`.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::{
     reader::{Located, Reader, quoted},
@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     domain::{Engine, TargetName},
-    target::{AuthPlugin, Expiry, PoolSettings, TargetSettings, TlsMode, TlsSettings},
+    sealing::Keyring,
+    target::{
+        AuthPlugin, Expiry, OnDrift, PoolSettings, ReconcileSettings, TargetSettings, TlsMode, TlsSettings,
+    },
 };
 
 /// A target as far as it could be read: roles are checked against it also when the rest of it is wrong.
@@ -17,6 +20,7 @@ pub(super) struct Draft {
     pub(super) name: String,
     pub(super) engine: Option<Engine>,
     pub(super) settings: Option<TargetSettings>,
+    rotate_every: Option<Located<Duration>>,
 }
 
 pub(super) fn target(name: &Located<String>, section: &Section<'_>) -> Draft {
@@ -25,7 +29,28 @@ pub(super) fn target(name: &Located<String>, section: &Section<'_>) -> Draft {
         "mariadb" => Engine::Mariadb,
         _ => Engine::Postgres,
     });
-    Draft { name: name.value.clone(), engine, settings: settings(name, section, engine) }
+    let settings = settings(name, section, engine);
+    Draft { name: name.value.clone(), engine, settings, rotate_every: section.duration("rotate_every") }
+}
+
+/// How often which administration passwords are rotated. `keys`: what they are sealed with; `None`: that is wrong already.
+pub(super) fn rotation(
+    reader: &Reader<'_>,
+    drafts: &[Draft],
+    keys: Option<&Keyring>,
+) -> BTreeMap<TargetName, Duration> {
+    let mut rotation = BTreeMap::new();
+    for draft in drafts {
+        let (Some(settings), Some(every)) = (&draft.settings, &draft.rotate_every) else { continue };
+        if keys.is_some_and(|keys| keys.first().is_none()) {
+            reader.complain(&every.at, "needs [sealing]: what is rotated is kept sealed with a key of yours");
+        }
+        if settings.password.is_none() {
+            reader.complain(&every.at, "has nothing to rotate: the administration account has no password");
+        }
+        rotation.insert(settings.name.clone(), every.value);
+    }
+    rotation
 }
 
 fn settings(name: &Located<String>, section: &Section<'_>, engine: Option<Engine>) -> Option<TargetSettings> {
@@ -47,6 +72,7 @@ fn settings(name: &Located<String>, section: &Section<'_>, engine: Option<Engine
              certificate_file and key_file)",
         );
     }
+    let reconcile = reconcile(section);
     let pool = pool(&section.child("pool"));
     let auth_plugin = section.choice("auth_plugin");
     if engine.is_some_and(|engine| engine != Engine::Mariadb) {
@@ -76,6 +102,7 @@ fn settings(name: &Located<String>, section: &Section<'_>, engine: Option<Engine
             AuthPlugin::NativePassword
         },
         expiry: if expiry?.value == "issuer" { Expiry::Issuer } else { Expiry::Server },
+        reconcile: reconcile?,
     })
 }
 
@@ -221,6 +248,16 @@ fn client_certificate(section: &Section<'_>) -> Option<Option<(std::path::PathBu
             None
         }
     }
+}
+
+fn reconcile(section: &Section<'_>) -> Option<ReconcileSettings> {
+    let (every, on_drift) = (section.period("reconcile_every"), section.choice("on_drift"));
+    let on_drift = match on_drift?.value.as_str() {
+        "report" => OnDrift::Report,
+        "end" => OnDrift::End,
+        _ => OnDrift::PutRight,
+    };
+    Some(ReconcileSettings { every: every?.value, on_drift })
 }
 
 fn pool(section: &Section<'_>) -> Option<PoolSettings> {

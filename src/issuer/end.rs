@@ -5,6 +5,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{Issuer, Refusal};
 use crate::{
     audit::Draft,
+    crash::{self, Point},
     domain::{EndCause, Lease, LeaseEvent, LeaseId, LeaseState, StateName},
     identity::Caller,
     policy,
@@ -121,7 +122,9 @@ impl Issuer {
             _ => now,
         };
         let event = LeaseEvent::EndRequested { at: now, cause, not_before };
+        crash::here(Point::EndAsked);
         let lease = self.store.apply(lease.id, event, now, Some(draft)).await?;
+        crash::here(Point::EndMarked);
         if let Some(due_at) = lease.state.due_at() {
             self.reaper.due(&lease.target, due_at);
         }

@@ -1,30 +1,49 @@
 //! The use cases, one file each: issue, renew, end, and what callers may look at.
 //!
+//! [`KnownServers`] says which server may be used as a target, and [`Reconciler`] compares targets with the store.
+//!
 //! Each asks `policy` first, makes intent durable in the store before a target is touched, and audits what it did or
 //! refused. The issuer sees targets and the store as traits, never a driver. It marks leases as ending; removing accounts
 //! is the reaper's work.
 
 mod catalogue;
+mod credentials;
 mod end;
 mod error;
 mod issue;
 mod look;
+mod recognise;
+mod reconcile;
 mod renew;
+mod rotate;
 mod tokens;
 
 use std::sync::Arc;
 
 pub use catalogue::{Catalogue, CatalogueHandle};
+pub use credentials::KeptCredentials;
 pub use error::{Refusal, RefusalKind};
 pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;
 pub use look::{AuditPage, RoleCheck, TargetStatus};
+pub use recognise::{KnownServers, Succession};
+pub use reconcile::{
+    Answer, Counts, Discrepancy, DiscrepancyKind, Mode, ReconcileError, ReconcileReport, Reconciler,
+};
+pub use rotate::{Resealed, Rotated, Rotator, RotatorParts};
 pub use tokens::{MintedToken, NewToken};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    audit::Draft, clock::Clock, domain::TargetName, identity::Caller, policy, random::Random, store::Store,
-    target::HealthBoard,
+    audit::Draft,
+    clock::Clock,
+    domain::TargetName,
+    identity::Caller,
+    metrics::Metrics,
+    policy,
+    random::Random,
+    store::Store,
+    target::{HealthBoard, Pass},
 };
 
 /// Told when something on a target becomes due.
@@ -40,8 +59,12 @@ pub struct Issuer {
     store: Arc<dyn Store>,
     catalogue: Arc<CatalogueHandle>,
     health: Arc<HealthBoard>,
+    metrics: Arc<Metrics>,
     reaper: Arc<dyn DueNotice>,
-    renewing: renew::UnderWay,
+    servers: Arc<KnownServers>,
+    renewing: Arc<renew::UnderWay>,
+    reconciler: Arc<Reconciler>,
+    rotator: Option<Arc<Rotator>>,
     tasks: TaskTracker,
 }
 
@@ -57,6 +80,10 @@ pub struct IssuerParts {
     pub catalogue: Arc<CatalogueHandle>,
     /// How targets fare.
     pub health: Arc<HealthBoard>,
+    /// Which servers answer for targets.
+    pub servers: Arc<KnownServers>,
+    /// Where is counted what happens.
+    pub metrics: Arc<Metrics>,
     /// Whom to tell when a lease is due.
     pub reaper: Arc<dyn DueNotice>,
 }
@@ -64,23 +91,42 @@ pub struct IssuerParts {
 impl Issuer {
     /// An issuer made of its parts.
     pub fn new(parts: IssuerParts) -> Self {
-        let IssuerParts { clock, random, store, catalogue, health, reaper } = parts;
+        let IssuerParts { clock, random, store, catalogue, health, servers, metrics, reaper } = parts;
+        let renewing = Arc::new(renew::UnderWay::default());
+        let reconciler = Arc::new(Reconciler::new(reconcile::ReconcilerParts {
+            clock: Arc::clone(&clock),
+            store: Arc::clone(&store),
+            catalogue: Arc::clone(&catalogue),
+            reaper: Arc::clone(&reaper),
+            renewing: Arc::clone(&renewing),
+        }));
         Self {
             clock,
             random,
             store,
             catalogue,
             health,
+            servers,
+            metrics,
             reaper,
-            renewing: renew::UnderWay::default(),
+            renewing,
+            reconciler,
+            rotator: None,
             tasks: TaskTracker::new(),
         }
     }
 
     /// Stops accepting new leases and returns when those under way are issued or undone.
     pub async fn drain(&self) {
+        self.reconciler.stop();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Leave to use a target now, unless it failed so often in a row that nobody is to wait for it.
+    fn pass_to(&self, target: &TargetName) -> Result<Pass, Refusal> {
+        let now = self.clock.now();
+        self.health.admit(target, now).map_err(|why| Refusal::left_alone(target, why, now))
     }
 
     /// Asks policy; a denial is audited before it is told.

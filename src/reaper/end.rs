@@ -6,6 +6,7 @@
 //! Every step is idempotent, so an end that failed anywhere is simply done again from the top.
 
 use crate::{
+    crash::{self, Point},
     domain::{EndReport, Lease, OwnedObjects},
     target::{LeasedAccount, Survey, Target, TargetError, TargetErrorKind},
 };
@@ -43,6 +44,7 @@ pub(super) async fn end_account(target: &dyn Target, lease: &Lease) -> Result<En
         Ok(survey) => survey,
         Err(error) => return Err(Unfinished { progress: report, error, at_the_door: true }),
     };
+    crash::here(Point::EndDisabled);
     report.was_absent = !survey.present;
     match steps(target, lease, survey, &mut report).await {
         Ok(()) => Ok(report),
@@ -59,9 +61,11 @@ async fn steps(
     let account = LeasedAccount::of(lease);
     if survey.sessions > 0 {
         end_sessions(target, account, report).await?;
+        crash::here(Point::EndSessionsEnded);
     }
     if needs_settling(survey, lease) {
         report.objects = target.settle_objects(account).await?;
+        crash::here(Point::EndSettled);
         if lease.end_plan.owned_objects == OwnedObjects::Keep && report.objects.kept > 0 {
             // No drop will insist that no session slipped in before the login was disabled, so look once more.
             end_sessions(target, account, report).await?;

@@ -3,10 +3,13 @@
 //! One lane a target, so that a target in trouble delays nobody else's leases. A lane sleeps until its next deadline and
 //! wakes early only for an earlier one; awake, it reads what is due from the store, in bounded batches, and works on that.
 //! It keeps no list of its own: what a crash interrupts is due again at the next start. No lease is ever given up on.
+//! [`Rounds`] have every target compared with the store from time to time.
 
 mod backoff;
 mod end;
 mod lane;
+mod rotation;
+mod rounds;
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +17,8 @@ use std::{
 };
 
 use jiff::Timestamp;
+pub use rotation::{RotationParts, Rotations, Schedule};
+pub use rounds::{Rounds, RoundsParts};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::lane::{Lane, LaneParts};
@@ -21,6 +26,7 @@ use crate::{
     clock::Clock,
     domain::TargetName,
     issuer::{CatalogueHandle, DueNotice},
+    metrics::Metrics,
     random::Random,
     store::{Store, StoreError},
     target::HealthBoard,
@@ -39,6 +45,8 @@ pub struct ReaperParts {
     pub catalogue: Arc<CatalogueHandle>,
     /// How targets fare.
     pub health: Arc<HealthBoard>,
+    /// Where is counted what happens.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Ends what is due.

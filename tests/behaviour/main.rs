@@ -7,13 +7,16 @@
 )]
 
 mod api;
+mod crash;
 mod demo;
 mod deploy;
 mod lifecycle;
+mod metrics;
 mod mysql;
 mod outages;
 mod postgres;
 mod program;
+mod reconcile;
 mod recovery;
 mod sandbox;
 mod store;

@@ -20,7 +20,9 @@ use super::{
 };
 use crate::{
     audit::ChainHead,
+    crash::{self, Point},
     domain::Lease,
+    metrics::{CommitMeter, Stopwatch},
     store::{StoreError, StoreErrorKind},
 };
 
@@ -114,6 +116,8 @@ pub(super) struct WriterState {
     pub(super) announcements: Announcements,
     /// The tokens in memory.
     pub(super) tokens: Arc<TokenCache>,
+    /// How long commits take.
+    pub(super) commits: Arc<CommitMeter>,
 }
 
 /// The handle on the writing thread.
@@ -194,7 +198,7 @@ impl WriterThread {
 
     /// Runs commands in one transaction: all that wait, or those up to one that made SQLite give the transaction up.
     fn transaction(&mut self, waiting: &mut std::vec::IntoIter<Box<dyn Command>>) {
-        let tokens = Arc::clone(&self.state.tokens);
+        let (tokens, watch) = (Arc::clone(&self.state.tokens), Stopwatch::start());
         let mut ledger = Ledger {
             connection: &self.connection,
             head: self.state.head,
@@ -214,10 +218,16 @@ impl WriterThread {
                 break;
             }
         }
+        crash::here(Point::StoreCommitting);
         let committed = outcome.and_then(|()| ledger.execute("COMMIT").map_err(Failure::of_write));
+        let committed = committed.inspect(|()| crash::here(Point::StoreCommitted));
         let Ledger { head, changed, tokens_change, .. } = ledger;
         match &committed {
-            Ok(()) => self.publish(head, changed),
+            Ok(()) => {
+                let commands = u32::try_from(done.len()).unwrap_or(u32::MAX);
+                self.state.commits.committed(commands, watch.elapsed());
+                self.publish(head, changed);
+            }
             Err(failure) => self.undo(failure),
         }
         // Before anybody is told: whoever knows of a change sees it.

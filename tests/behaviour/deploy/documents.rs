@@ -4,8 +4,15 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{between, path, read};
 
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "CONTRIBUTING.md", "docs/operating.md", "docs/security.md", "docs/architecture.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/operating.md",
+    "docs/security.md",
+    "docs/failures.md",
+    "docs/crash-safety.md",
+    "docs/architecture.md",
+];
 
 fn make_targets() -> BTreeSet<String> {
     let makefile = read("Makefile");
@@ -83,16 +90,44 @@ fn rust_sources(directory: &Path) -> String {
         .collect()
 }
 
+/// The names of tests in the last column of tables.
+fn tests_named(tables: &str) -> impl Iterator<Item = &str> {
+    let shown_by = tables.lines().filter_map(|line| line.trim_end_matches(" |").rsplit(" | ").next());
+    shown_by.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| name.contains('_'))
+}
+
 #[test]
 fn every_test_the_threat_table_names_exists() {
     let sources = rust_sources(&path("src")) + &rust_sources(&path("tests"));
     let security = read("docs/security.md");
     let (_, table) = security.split_once("## Threats").unwrap();
     let (table, _) = table.split_once("\n## ").unwrap();
-    let shown_by = table.lines().filter_map(|line| line.trim_end_matches(" |").rsplit(" | ").next());
-    let names =
-        shown_by.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| name.contains('_'));
-    for name in names {
+    for name in tests_named(table) {
         assert!(sources.contains(&format!("fn {name}")), "docs/security.md: there is no test {name}");
+    }
+}
+
+#[test]
+fn every_crash_point_is_in_the_page_about_crashes() {
+    let page = read("docs/crash-safety.md");
+    for point in mayfly::crash::Point::ALL {
+        assert!(page.contains(&format!("`{}`", point.as_str())), "docs/crash-safety.md: {}", point.as_str());
+    }
+}
+
+#[test]
+fn every_row_of_what_can_die_names_a_test_that_exists() {
+    let sources = rust_sources(&path("src")) + &rust_sources(&path("tests"));
+    let failures = read("docs/failures.md");
+    let rows = failures.lines().filter(|line| {
+        line.starts_with("| ") && !line.starts_with("| what dies") && !line.starts_with("|---")
+    });
+    for row in rows {
+        let mut names = tests_named(row).peekable();
+        assert!(names.peek().is_some(), "docs/failures.md names no test: {row}");
+        for name in names {
+            let exists = sources.contains(&format!("fn {name}(")) || sources.contains(&format!("{name},"));
+            assert!(exists, "docs/failures.md: there is no test {name}");
+        }
     }
 }

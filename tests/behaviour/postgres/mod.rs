@@ -23,8 +23,8 @@ use mayfly::{
     random::{Random, SystemRandom},
     sandbox::Server,
     target::{
-        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, Secret, Surroundings, Target,
-        TargetError, TargetSettings, TlsMode, TlsSettings, Which, postgres::Postgres,
+        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, ReconcileSettings, Secret, Surroundings,
+        Target, TargetError, TargetSettings, TlsMode, TlsSettings, Which, postgres::Postgres,
     },
 };
 use tokio_postgres::{Client, error::SqlState};
@@ -52,6 +52,7 @@ fn settings<S: Borrow<Server>>(pg: &PgFixture<S>) -> TargetSettings {
         pool: PoolSettings { issuing: 4, ending: 2, ..PoolSettings::default() },
         auth_plugin: AuthPlugin::NativePassword,
         expiry: Expiry::Server,
+        reconcile: ReconcileSettings::default(),
     }
 }
 

@@ -1,0 +1,196 @@
+//! What has to be done for a crash point to be passed.
+
+use mayfly::crash::Point;
+use tonic::Status;
+
+use super::{
+    caller::{Caller, Held, is_live},
+    place::{Place, Served},
+};
+
+/// Seconds of a lease that outlives its test.
+pub(super) const LONG: u32 = 300;
+/// Seconds of a lease that does not.
+const SHORT: u32 = 3;
+
+/// What is done to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Nothing but starting it, while there is something to be taken up.
+    Start,
+    /// A credential is issued.
+    Issue,
+    /// The same request is made twice.
+    Repeat,
+    /// A credential is asked for that the target refuses to create.
+    Refused,
+    /// A lease is renewed.
+    Renew,
+    /// A lease with a session and an object is released.
+    Release,
+    /// A lease with a session and an object is revoked.
+    Revoke,
+    /// A lease with a session and an object expires.
+    Expire,
+    /// All of these.
+    Life,
+    /// A command of the program is run by the administrator, while a lease with a session and an object lives.
+    Command(&'static [&'static str]),
+}
+
+/// Ends whatever lives.
+const REVOKE_ALL: &[&str] = &["lease", "revoke", "--target", "target", "--reason", "a test of crashes"];
+
+/// How a point is swept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scenario {
+    /// What leads to it.
+    pub(super) act: Act,
+    /// At which of the times it is passed the process dies; each is a case of its own.
+    pub(super) passes: &'static [u32],
+    /// The engine makes a difference to what is left half-way.
+    pub(super) by_engine: bool,
+    /// A lease may be ACTIVE though its caller was told nothing: its password is lost with the process.
+    pub(super) reply_may_be_lost: bool,
+}
+
+const ONCE: &[u32] = &[1];
+
+/// Every commit of an ordinary life, and a few of the next.
+const COMMITS: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+
+/// The scenario of a point; `None`: nobody has said yet how it is reached, which a test tells.
+pub(super) fn scenario(point: Point) -> Option<Scenario> {
+    let reached_by = |act| Scenario { act, passes: ONCE, by_engine: false, reply_may_be_lost: false };
+    let on_target = |act| Scenario { by_engine: true, ..reached_by(act) };
+    let unheard = |act| Scenario { reply_may_be_lost: true, ..reached_by(act) };
+    // Recovery passes these as well, whatever reply is on its way just then.
+    let also_later = |scenario| Scenario { reply_may_be_lost: true, ..scenario };
+    Some(match point {
+        Point::IssuePlanned | Point::IssueBegun => reached_by(Act::Issue),
+        Point::IssueCreating | Point::IssueCreated => on_target(Act::Issue),
+        Point::IssueActivated | Point::IssueReplying => unheard(Act::Issue),
+        Point::RepeatRecorded => reached_by(Act::Repeat),
+        Point::RepeatReplaced => on_target(Act::Repeat),
+        Point::UndoAsked => on_target(Act::Refused),
+        Point::UndoMarked => reached_by(Act::Refused),
+        Point::RenewPlanned | Point::RenewStored => reached_by(Act::Renew),
+        Point::RenewMoved => on_target(Act::Renew),
+        Point::EndAsked => reached_by(Act::Revoke),
+        Point::EndMarked => reached_by(Act::Command(REVOKE_ALL)),
+        Point::EndDue | Point::EndBegun | Point::EndRecorded => also_later(reached_by(Act::Expire)),
+        Point::EndDisabled | Point::EndSessionsEnded | Point::EndSettled | Point::EndRemoved => {
+            also_later(on_target(Act::Release))
+        }
+        Point::StoreCommitting | Point::StoreCommitted => Scenario { passes: COMMITS, ..unheard(Act::Life) },
+        Point::ReconcileVanished
+        | Point::ReconcileClosed
+        | Point::ReconcileOrphan
+        | Point::ReconcileAdopted
+        | Point::ReconcileReappeared
+        | Point::ReconcileReopened
+        | Point::ReconcileDrifted
+        | Point::ReconcilePutRight
+        | Point::ReconcileEnded
+        | Point::RotateBegun
+        | Point::RotateChanged
+        | Point::RotateProved
+        | Point::RotatePromoted => return None,
+        Point::StartOpened | Point::StartRecorded | Point::StartRecovering => reached_by(Act::Start),
+    })
+}
+
+/// What was done to an installation, and what its callers hold since.
+pub(super) struct Story<'p> {
+    pub(super) place: &'p Place,
+    /// Every credential that was delivered.
+    pub(super) held: Vec<Held>,
+    /// Keys of requests that had no answer, or a bad one.
+    pub(super) unanswered: Vec<String>,
+    keys: u32,
+}
+
+impl<'p> Story<'p> {
+    pub(super) fn at(place: &'p Place) -> Self {
+        Self { place, held: Vec::new(), unanswered: Vec::new(), keys: 0 }
+    }
+
+    /// Does it over and over until the server is dead.
+    pub(super) async fn until_dead(&mut self, act: Act, served: &mut Served<'_>) {
+        let Some(caller) = served.caller().await else { return };
+        let begun = tokio::time::Instant::now();
+        while !served.has_ended() {
+            assert!(begun.elapsed().as_secs() < 60, "{act:?} does not lead there");
+            // The first call that fails ends the round; whether the server is dead is seen above.
+            let _ = self.play(act, &caller).await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Does it once.
+    pub(super) async fn play(&mut self, act: Act, caller: &Caller) -> Result<(), Status> {
+        match act {
+            Act::Start => {}
+            Act::Issue => drop(self.issue(caller, LONG).await?),
+            Act::Repeat => self.repeat(caller).await?,
+            Act::Refused => drop(caller.issue(&self.place.refused, LONG, "").await),
+            Act::Renew => {
+                let at = self.issue(caller, LONG).await?;
+                caller.renew(&mut self.held[at], 2 * LONG).await?;
+            }
+            Act::Release => {
+                let at = self.settled_in(caller, LONG).await?;
+                caller.release(&mut self.held[at], true).await?;
+            }
+            Act::Revoke => {
+                let at = self.settled_in(caller, LONG).await?;
+                caller.revoke(&mut self.held[at], true).await?;
+            }
+            Act::Expire => {
+                let at = self.settled_in(caller, SHORT).await?;
+                while is_live(caller.lease(&self.held[at].lease).await?.state()) {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            }
+            Act::Command(arguments) => {
+                self.settled_in(caller, LONG).await?;
+                if arguments == REVOKE_ALL {
+                    self.held.iter_mut().for_each(|held| held.end_asked = true);
+                }
+                self.place.command(&caller.address, arguments).await;
+            }
+            Act::Life => {
+                for act in [Act::Repeat, Act::Renew, Act::Release, Act::Refused, Act::Expire] {
+                    Box::pin(self.play(act, caller)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Issues under a fresh key, and says at which place the credential is kept.
+    async fn issue(&mut self, caller: &Caller, ttl: u32) -> Result<usize, Status> {
+        self.keys += 1;
+        let key = format!("{}-{}", self.place.role, self.keys);
+        if ttl == LONG {
+            self.unanswered.push(key.clone());
+        }
+        let held = caller.issue(&self.place.role, ttl, &key).await?;
+        self.unanswered.retain(|unanswered| *unanswered != key);
+        self.held.push(held);
+        Ok(self.held.len() - 1)
+    }
+
+    pub(super) async fn settled_in(&mut self, caller: &Caller, ttl: u32) -> Result<usize, Status> {
+        let at = self.issue(caller, ttl).await?;
+        let settled = self.held[at].settle_in(&self.place.database).await;
+        // The short-lived may have expired on the way in; any other must be let in.
+        assert!(settled.is_ok() || ttl == SHORT, "{settled:?}");
+        Ok(at)
+    }
+
+    async fn repeat(&mut self, caller: &Caller) -> Result<(), Status> {
+        let at = self.issue(caller, LONG).await?;
+        self.held[at].ask_again(caller, &self.place.role).await
+    }
+}

@@ -1,0 +1,148 @@
+//! Every crash point in turn: killed there, started again and killed there once more, then recovered.
+
+use std::{os::unix::process::ExitStatusExt as _, panic::AssertUnwindSafe};
+
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use mayfly::{crash::Point, domain::Engine};
+
+use super::{
+    place::{Place, allow_settling},
+    scenario::{Act, LONG, Scenario, Story, scenario},
+};
+use crate::support::world::{Database, databases};
+
+/// Cases at once. Most of their time they wait for a deadline.
+const AT_ONCE: usize = 12;
+
+/// One case: a point, and at which pass.
+struct Case<'d> {
+    database: &'d Database,
+    point: Point,
+    pass: u32,
+    scenario: Scenario,
+}
+
+impl Case<'_> {
+    fn name(&self) -> String {
+        format!("{} {}:{}", self.database.engine, self.point.as_str(), self.pass)
+    }
+
+    async fn run(&self) {
+        let place = Place::on(self.database.clone());
+        let mut story = Story::at(&place);
+        let checks = AssertUnwindSafe(self.play(&mut story)).catch_unwind().await;
+        if checks.is_err() {
+            panic!(
+                "{}: see above; it holds {:#?}\nits log ends:\n{}",
+                self.name(),
+                story.held,
+                place.last_words()
+            );
+        }
+    }
+
+    async fn play(&self, story: &mut Story<'_>) {
+        let charge = format!("{}:{}", self.point.as_str(), self.pass);
+        if self.scenario.act == Act::Start {
+            something_to_take_up(story).await;
+        }
+        // Twice: recovery, too, is interrupted there, or what led there is done again.
+        for _ in 0..2 {
+            let mut served = story.place.start(Some(&charge));
+            story.until_dead(self.scenario.act, &mut served).await;
+            let status = served.ended().await;
+            assert_eq!(
+                status.signal(),
+                Some(9),
+                "it was not killed at its crash point, but ended with {status}"
+            );
+            story.place.assert_store_sound();
+        }
+        if self.point == Point::RepeatRecorded {
+            // What was on record only has changed nothing.
+            for held in &story.held {
+                held.log_in(self.database).await.unwrap_or_else(|error| panic!("{held:?}: {error}"));
+            }
+        }
+        story.assert_clean(self.scenario.reply_may_be_lost).await;
+    }
+}
+
+/// Leaves one lease that lives, one that is ending and one that is overdue when the server is started next.
+async fn something_to_take_up(story: &mut Story<'_>) {
+    let mut served = story.place.start(None);
+    let caller = served.caller().await.unwrap();
+    story.play(Act::Renew, &caller).await.unwrap();
+    let at = story.settled_in(&caller, LONG).await.unwrap();
+    caller.release(&mut story.held[at], false).await.unwrap();
+    served.kill().await;
+}
+
+/// The cases of every point on a database.
+fn cases<'d>(database: &'d Database, keep: impl Fn(&Scenario) -> &'static [u32]) -> Vec<Case<'d>> {
+    let mut cases = Vec::new();
+    for &point in Point::ALL {
+        let scenario = scenario(point).unwrap();
+        let passes = keep(&scenario).iter();
+        cases.extend(passes.map(|&pass| Case { database, point, pass, scenario }));
+    }
+    cases
+}
+
+/// Runs a case; its name, if it failed.
+async fn failed(case: Case<'_>) -> Option<String> {
+    let outcome = AssertUnwindSafe(case.run()).catch_unwind().await;
+    outcome.is_err().then(|| case.name())
+}
+
+/// Runs cases, several at once, and returns the names of those that failed.
+async fn sweep(cases: Vec<Case<'_>>) -> (usize, Vec<String>) {
+    let count = cases.len();
+    let failures: Vec<Option<String>> =
+        stream::iter(cases).map(failed).buffer_unordered(AT_ONCE).collect().await;
+    (count, failures.into_iter().flatten().collect())
+}
+
+#[test]
+fn every_crash_point_has_a_scenario() {
+    let missing: Vec<&str> =
+        Point::ALL.iter().filter(|point| scenario(**point).is_none()).map(|point| point.as_str()).collect();
+    assert_eq!(missing, Vec::<&str>::new(), "say in crash/scenario.rs how they are reached");
+}
+
+/// All points on PostgreSQL, and on the others those at which the engine makes a difference.
+#[tokio::test]
+async fn wherever_the_process_is_killed_the_next_start_leaves_a_clean_slate() {
+    let databases = databases().await;
+    let mut all = Vec::new();
+    for database in &databases {
+        allow_settling(database).await;
+        let is_first = database.engine == Engine::Postgres || databases.len() == 1;
+        all.extend(cases(database, |scenario| match scenario.passes {
+            passes if passes.len() > 1 && is_first => &passes[2..8],
+            passes if is_first || scenario.by_engine => passes,
+            _ => &[],
+        }));
+    }
+    let (_, failed) = sweep(all).await;
+    assert_eq!(failed, Vec::<String>::new());
+}
+
+/// What came of a whole sweep.
+pub(super) struct Swept {
+    pub(super) kills: usize,
+    /// The names of the cases that failed; why has been told.
+    pub(super) failed: Vec<String>,
+}
+
+/// All points, at all passes, on all engines.
+pub(super) async fn everywhere() -> Swept {
+    let databases = databases().await;
+    let mut all = Vec::new();
+    for database in &databases {
+        allow_settling(database).await;
+        all.extend(cases(database, |scenario| scenario.passes));
+    }
+    let (cases, failed) = sweep(all).await;
+    Swept { kills: 2 * cases, failed }
+}
