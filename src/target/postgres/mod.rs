@@ -9,6 +9,7 @@
 
 mod connect;
 mod create;
+mod cron;
 mod end;
 mod errors;
 mod examine;
@@ -19,6 +20,7 @@ mod pool;
 mod privileges;
 mod put_right;
 mod quote;
+mod subscriptions;
 mod templates;
 pub mod tls;
 mod verifier;
@@ -167,7 +169,7 @@ impl Target for Postgres {
             visits: &self.visits,
             bounds: &self.settings.pool,
         };
-        objects::settle(&reach, account).await
+        Box::pin(objects::settle(&reach, account)).await
     }
 
     async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError> {
@@ -236,6 +238,10 @@ impl Target for Postgres {
             Err(failure) => vec![problem(failure.while_doing("examining the server"))],
         });
         Examination { server: Some(Self::version(connection.release())), clock_offset, findings }
+    }
+
+    async fn installation_script(&self) -> Result<String, TargetError> {
+        Ok(cron::script(self.connector.user(), self.connector.database())?)
     }
 }
 
