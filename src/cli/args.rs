@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, health, lease, reconcile, roles, run, serve, targets, token, whoami,
+    doctor, exit, health, lease, reconcile, roles, run, serve, store, targets, token, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
@@ -100,6 +100,9 @@ pub enum Command {
     Dev(dev::DevArgs),
     /// Play a scripted story against throwaway databases and check every step
     Demo(demo::DemoArgs),
+    /// Back up, check and restore the server's store
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Check the configuration
     #[command(subcommand)]
     Config(config_check::ConfigCommand),

@@ -28,6 +28,7 @@ pub mod reconcile;
 pub mod roles;
 pub mod run;
 pub mod serve;
+pub mod store;
 mod table;
 pub mod targets;
 pub mod token;
@@ -129,6 +130,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Serve(args) => serve::run(args, context).await,
         Command::Dev(args) => dev::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
+        Command::Store(command) => store::run(command, context).await,
         Command::Config(command) => config_check::run(command, context).await,
         Command::Completions(args) => completions::run(args, context).await,
     }

@@ -5,6 +5,7 @@
 //! like is known here and nowhere else; what a lease may become is not known here at all.
 
 mod audit;
+mod backup;
 mod failure;
 mod file;
 mod lease;
@@ -18,6 +19,7 @@ mod token;
 mod token_cache;
 mod writer;
 
+pub use backup::{Contents, Partial, Vacant, back_up, check};
 pub use offline::verify_audit;
 
 use std::{path::Path, sync::Arc};
