@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::{
     connect::{Connection, number, text, truth},
+    cron,
     errors::Failure,
     privileges::{self, Needs},
     quote,
@@ -40,6 +41,7 @@ pub(super) async fn examine(
     let mut findings = privileges::findings(connection, Needs { groups: &groups, owners: &owners }).await?;
     findings.extend(server(connection).await?);
     findings.extend(databases(connection).await?);
+    findings.extend(cron::findings(connection).await?);
     findings.extend(offset.map(clock));
     findings.extend(roles.iter().filter_map(|role| iterations(role)));
     if findings.iter().all(|finding| finding.remedy.is_none()) {

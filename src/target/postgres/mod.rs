@@ -8,6 +8,7 @@
 
 mod connect;
 mod create;
+mod cron;
 mod end;
 mod errors;
 mod examine;
@@ -17,6 +18,7 @@ mod pool;
 mod privileges;
 mod put_right;
 mod quote;
+mod subscriptions;
 mod templates;
 mod tls;
 mod verifier;
@@ -157,7 +159,7 @@ impl Target for Postgres {
             visits: &self.visits,
             bounds: &self.settings.pool,
         };
-        objects::settle(&reach, account).await
+        Box::pin(objects::settle(&reach, account)).await
     }
 
     async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError> {
@@ -216,6 +218,10 @@ impl Target for Postgres {
             Err(failure) => vec![problem(failure.while_doing("examining the server"))],
         });
         Examination { server: Some(Self::version(connection.release())), clock_offset, findings }
+    }
+
+    async fn installation_script(&self) -> Result<String, TargetError> {
+        Ok(cron::script(self.connector.user(), self.connector.database())?)
     }
 }
 
