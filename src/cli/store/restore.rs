@@ -127,7 +127,7 @@ async fn restore(
     blocking(move || {
         check(copy.path())?;
         let suffix = format!(".before-restore-{}", now.as_second());
-        // Should what follows fail, the old store still has its audit file under another name, which the server says.
+        // Should what follows fail, the server writes the present store's log anew from its beginning.
         let former_audit = match audit_file {
             Some(file) => move_audit_aside(&file, contents.head, &suffix)?,
             None => None,

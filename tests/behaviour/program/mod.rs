@@ -2,6 +2,7 @@
 //! and real servers. What only the API can be asked is in `api`; what only the rooms behind it know is elsewhere.
 
 mod auditing;
+mod backups;
 mod credentials;
 mod disk;
 mod home;
@@ -10,6 +11,7 @@ mod looking;
 mod process;
 mod refusals;
 mod reloading;
+mod replaced;
 mod running;
 mod secrecy;
 mod starting;
