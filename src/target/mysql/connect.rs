@@ -8,14 +8,20 @@ use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use super::{
     errors,
     flavour::{Flavour, Number},
-    quote,
+    identity, quote,
     switch::Switch,
     tls,
 };
-use crate::target::{TargetError, TargetErrorKind, TargetSettings};
+use crate::{
+    domain::TargetName,
+    target::{Surroundings, TargetError, TargetErrorKind, TargetSettings},
+};
 
 /// The server's setting is only asked for to know this; nothing we send comes near.
 const LARGEST_PACKET: usize = 16 * 1024 * 1024;
+
+/// A larger difference of clocks is worth knowing.
+pub(super) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
 /// What is known of the server behind a connection.
 #[derive(Debug, Clone)]
@@ -30,9 +36,20 @@ pub(super) struct Server {
     pub(super) switch: Option<(Timestamp, Arc<Switch>)>,
 }
 
+/// Which servers are good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// Only the one that is known to answer for the target.
+    Known,
+    /// Any, to look at it.
+    Anyone,
+}
+
 /// Knows where a target is and how to log in there.
 pub(super) struct Connector {
+    target: TargetName,
     flavour: Flavour,
+    surroundings: Surroundings,
     hosts: Vec<Opts>,
     setup: String,
     pub(super) connect: Duration,
@@ -40,7 +57,11 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(settings: &TargetSettings, flavour: Flavour) -> Result<Self, TargetError> {
+    pub(super) fn new(
+        settings: &TargetSettings,
+        flavour: Flavour,
+        surroundings: &Surroundings,
+    ) -> Result<Self, TargetError> {
         let tls = tls::options(&settings.tls)?;
         let options = |(host, port): &(String, u16)| {
             OptsBuilder::default()
@@ -57,7 +78,9 @@ impl Connector {
                 .into()
         };
         Ok(Self {
+            target: settings.name.clone(),
             flavour,
+            surroundings: surroundings.clone(),
             hosts: settings.hosts.iter().map(options).collect(),
             setup: session(flavour, settings.pool.statement),
             connect: settings.pool.connect,
@@ -67,11 +90,11 @@ impl Connector {
 
     /// Connects to the first host that answers as it should and accepts writes. Bounded by the time for connecting,
     /// of which each host gets its share.
-    pub(super) async fn connect(&self) -> Result<(Conn, Server), TargetError> {
+    pub(super) async fn connect(&self, whom: Whom) -> Result<(Conn, Server), TargetError> {
         let share = self.connect / u32::try_from(self.hosts.len().max(1)).unwrap_or(1);
         let mut last = TargetError::new(TargetErrorKind::Refused, "the target has no host");
         for options in &self.hosts {
-            match tokio::time::timeout(share, self.connect_to(options)).await {
+            match tokio::time::timeout(share, self.connect_to(options, whom)).await {
                 Ok(Ok(connected)) => return Ok(connected),
                 Ok(Err(error)) => last = error,
                 Err(_) => {
@@ -86,7 +109,7 @@ impl Connector {
         Err(last)
     }
 
-    async fn connect_to(&self, options: &Opts) -> Result<(Conn, Server), TargetError> {
+    async fn connect_to(&self, options: &Opts, whom: Whom) -> Result<(Conn, Server), TargetError> {
         let failed = |error| errors::connecting(&place(options), options.ssl_opts().is_none(), error);
         let mut connection = Conn::new(options.clone()).await.map_err(failed)?;
         let facts: Option<(String, String, String)> = connection
@@ -102,10 +125,24 @@ impl Connector {
                 format!("{} is read-only", place(options)),
             ));
         }
+        if whom == Whom::Known {
+            let recognition = &*self.surroundings.recognition;
+            identity::recognise(&mut connection, self.flavour, &self.target, recognition).await?;
+        }
         connection.query_drop(&self.setup).await.map_err(failed)?;
+        self.compare_clocks(&mut connection, options).await?;
         let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
         let administrator = quote::account(user, host)?;
         Ok((connection, Server { flavour: self.flavour, number, version, administrator, switch: None }))
+    }
+
+    /// Expiries are sent as the time that is left, so no difference matters to them; whoever reads times should know of one.
+    async fn compare_clocks(&self, connection: &mut Conn, options: &Opts) -> Result<(), TargetError> {
+        let offset = clock_offset(connection, &*self.surroundings.clock).await?;
+        if offset.abs() > CLOCK_TOLERANCE {
+            tracing::warn!(target_name = %self.target, host = %place(options), seconds = offset.as_secs_f64(), "the server's clock differs from this machine's");
+        }
+        Ok(())
     }
 
     /// Undoes what statements of a role may have done to the session.
