@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use mayfly::domain::Engine;
+use mayfly::domain::Password;
 use rustix::process::Signal;
 
 use super::home::Home;
@@ -17,9 +17,6 @@ impl Home {
 #[tokio::test]
 async fn what_happened_between_a_backup_and_its_restoration_is_found_out_and_seen_to() {
     for database in databases().await {
-        if database.engine != Engine::Postgres {
-            continue;
-        }
         let home = Home::on(vec![database.clone()]);
         let (config, backup) = (home.file("mayfly.toml"), home.file("backup.db"));
         let server = database.server.unwrap();
@@ -32,13 +29,17 @@ async fn what_happened_between_a_backup_and_its_restoration_is_found_out_and_see
         assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
         app.mayfly(&["lease", "release", &released.lease, "--wait"]).await.ok();
         let issued = app.issue(&role, &[]).await;
-        let mut session = database.login(&issued.account, &issued.password.as_str().into()).await.unwrap();
+        let mut session =
+            database.login(&issued.account, &Password::new(issued.password.clone())).await.unwrap();
 
         let running = home.shell().mayfly(&["store", "restore", "--config", &config, &backup]).await;
         assert!(running.refused(9).contains("in use"), "{running:?}");
         served.stop().await;
-        let restored =
-            home.shell().mayfly(&["store", "restore", "--config", &config, &backup, "-o", "json"]).await.json();
+        let restored = home
+            .shell()
+            .mayfly(&["store", "restore", "--config", &config, &backup, "-o", "json"])
+            .await
+            .json();
         assert_eq!((&restored["contents"]["live_leases"], &restored["joined"]), (&2.into(), &true.into()));
         let former = restored["former_audit_file"].as_str().unwrap();
         let head = restored["contents"]["audit_head"].as_str().unwrap();
@@ -136,7 +137,8 @@ async fn a_damaged_store_gives_way_to_its_backup_and_is_kept() {
     let refused = home.start().ended().await;
     assert_ne!(refused.code(), 0, "{refused:?}");
     assert!(refused.err.contains("restore a backup"), "{refused:?}");
-    let restored = shell.mayfly(&["store", "restore", "--config", &config, &backup, "-o", "json"]).await.json();
+    let restored =
+        shell.mayfly(&["store", "restore", "--config", &config, &backup, "-o", "json"]).await.json();
     assert_eq!(fs::read(restored["former_store"].as_str().unwrap()).unwrap(), broken);
     home.serve().await.stop().await;
 }

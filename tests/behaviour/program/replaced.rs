@@ -11,7 +11,9 @@ use crate::support::{
 
 #[tokio::test]
 async fn nothing_is_done_on_another_server_until_an_administrator_agrees() {
-    let Some(database) = databases().await.into_iter().find(|it| it.engine == Engine::Postgres) else { return };
+    let Some(database) = databases().await.into_iter().find(|it| it.engine == Engine::Postgres) else {
+        return;
+    };
     let Some(other) = own_server(Engine::Postgres, |_| {}).await else { return };
     let names = database.sample.names.clone();
     let sample = Sample::install(&other, names, &mayfly::random::SystemRandom).await.unwrap();
