@@ -24,7 +24,7 @@ use crate::{
     audit::ChainHead,
     clock::Clock,
     domain::{FURTHEST_ATTEMPT, Lease},
-    store::{CLAIM, TokenHash},
+    store::CLAIM,
 };
 
 /// A measurement of the server's clock that took longer says too little.
@@ -284,13 +284,8 @@ async fn write_rare(
     changes: &Changes,
 ) -> Result<(), tokio_postgres::Error> {
     let tokens = changes.tokens.iter().map(|(token, principal, cidrs)| async move {
-        let TokenHash(hash) = &token.hash;
-        let [created, expires, revoked] = [Some(token.created_at), token.expires_at, token.revoked_at]
-            .map(|at| at.map(Timestamp::as_microsecond));
-        let (id, hash) = (token.id.to_string(), hash.as_slice());
-        let values: [&(dyn ToSql + Sync); 8] =
-            [&id, &hash, principal, cidrs, &token.description, &created, &expires, &revoked];
-        client.execute(&statements.insert_token, &values).await
+        let columns = token::Columns::of(token);
+        client.execute(&statements.insert_token, &columns.values(token, principal, cidrs)).await
     });
     let revoked = changes.revoked.iter().map(|(id, at)| async move {
         client.execute(&statements.revoke_token, &[id, &at.as_microsecond()]).await

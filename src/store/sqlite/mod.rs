@@ -17,9 +17,11 @@ mod secret;
 mod server;
 mod token;
 mod token_cache;
+mod transfer;
 mod writer;
 
-pub use offline::verify_audit;
+pub use offline::{verify_audit, verify_chains};
+pub use transfer::{export, import};
 
 use std::{path::Path, sync::Arc};
 
@@ -33,9 +35,9 @@ use self::{
     writer::{Announcements, Ledger, Writer, WriterState},
 };
 use crate::{
-    audit::Draft,
+    audit::{ChainHead, Draft},
     domain::InstanceId,
-    store::{Store, StoreError},
+    store::{Store, StoreError, transfer::EMBEDDED},
 };
 
 /// Limits of a [`SqliteStore`].
@@ -64,6 +66,8 @@ pub struct SqliteStore {
     announcements: Announcements,
     tokens: Arc<TokenCache>,
     instance: InstanceId,
+    /// Chains of processes whose shared store was moved here.
+    former: Vec<(String, ChainHead)>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -90,6 +94,7 @@ impl SqliteStore {
         let connection = file::open_writer(&path)?;
         let head = audit::read_head(&connection).map_err(read_failed)?;
         let instance = server::instance(&connection).map_err(read_failed)?;
+        let former = audit::former_heads(&connection).map_err(read_failed)?;
         let announcements = Announcements {
             leases: broadcast::Sender::new(options.changes.max(1)),
             appended: watch::Sender::new(head.seq),
@@ -99,7 +104,7 @@ impl SqliteStore {
         let state = WriterState { head, announcements: announcements.clone(), tokens: Arc::clone(&tokens) };
         let writer = Writer::start(connection, hold, state, bounds)?;
         let readers = Readers::new(path, options.readers.max(1));
-        Ok(Self { writer, readers, announcements, tokens, instance })
+        Ok(Self { writer, readers, announcements, tokens, instance, former })
     }
 }
 
@@ -115,6 +120,14 @@ impl Store for SqliteStore {
 
     async fn check_writable(&self) -> Result<(), StoreError> {
         self.writer.run(|ledger| probe(ledger).map_err(write_failed)).await
+    }
+
+    fn replica(&self) -> Option<String> {
+        (!self.former.is_empty()).then(|| EMBEDDED.to_owned())
+    }
+
+    async fn other_chains(&self) -> Result<Vec<(String, ChainHead)>, StoreError> {
+        Ok(self.former.clone())
     }
 
     async fn close(&self) {

@@ -1,12 +1,21 @@
 //! `mayfly store`: what Mayfly keeps.
 
+mod place;
+mod transfer;
+
 use clap::Subcommand;
+
+pub use place::{Place, StoreArgs, named};
 
 use super::{CliError, Context, Exit, rotate, sealing_key};
 
 /// Subcommands of `mayfly store`.
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
+    /// Write everything a store holds to standard output, to be imported into another
+    Export(transfer::ExportArgs),
+    /// Fill a fresh store from standard input with what was exported from another
+    Import(transfer::ImportArgs),
     /// Seal the passwords that are kept anew with the first of the configured keys (administrators)
     Reseal(rotate::ResealArgs),
     /// Draw a key to seal administration accounts' passwords with
@@ -19,6 +28,8 @@ pub enum StoreCommand {
 /// What the server refuses, or a file that cannot be written.
 pub async fn run(command: StoreCommand, context: &mut Context) -> Result<Exit, CliError> {
     match command {
+        StoreCommand::Export(args) => transfer::export(args, context).await,
+        StoreCommand::Import(args) => transfer::import(args, context).await,
         StoreCommand::Reseal(args) => rotate::reseal(args, context).await,
         StoreCommand::SealingKey(args) => sealing_key::run(args, context).await,
     }
