@@ -488,14 +488,14 @@ pub(super) struct Standing {
     pub(super) written: i64,
 }
 
-/// Finds out where the chain stands after a connection was lost. What the lost session has under way is ended first; until it
-/// is, the row stays locked.
+/// Finds out where the chain stands after a connection was lost. What the lost session has under way is ended first, unless it
+/// is a commit that waits for a standby; until it is over, the row stays locked.
 pub(super) async fn settle(session: &Session, replica: &str, lost: i32) -> Result<Option<Standing>, Failure> {
     session
         .query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
              WHERE pid = $1 AND usename = current_user AND datname = current_database()
-               AND application_name LIKE 'mayfly %'",
+               AND application_name LIKE 'mayfly %' AND wait_event IS DISTINCT FROM 'SyncRep'",
             &[&lost],
         )
         .await?;
