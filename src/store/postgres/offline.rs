@@ -84,7 +84,7 @@ pub async fn verify_chains(
 
 async fn one_chain(session: &Session, name: &str) -> Result<ChainVerifier, ChainsError> {
     let mut chain = ChainVerifier::new(Some(name.to_owned()));
-    let mut after = -1;
+    let mut after = -1_i64;
     loop {
         let sql = "SELECT seq, record, hash FROM audit WHERE replica = $1 AND seq > $2 ORDER BY seq LIMIT $3";
         let read = rows(session, sql, &[&name, &after, &STEP]).await;

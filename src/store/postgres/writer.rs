@@ -230,7 +230,8 @@ impl WriterTask {
     ) -> Commands {
         let mut attempt = 1;
         loop {
-            let had_session = self.session.is_some();
+            // A session that ended while it was idle says nothing about the server.
+            let mut again = self.session.is_some();
             let failure = match self.attempt(&mut group).await {
                 Attempt::Done(done) => {
                     self.publish(done);
@@ -244,7 +245,11 @@ impl WriterTask {
                         settle(group, None);
                         return Commands::new();
                     }
-                    Ok(false) => Failure::disconnected(),
+                    Ok(false) => {
+                        // The server has just answered.
+                        again = true;
+                        Failure::disconnected()
+                    }
                     Err(failure) => {
                         settle(group, Some(&failure));
                         return Commands::new();
@@ -255,8 +260,7 @@ impl WriterTask {
             if failure.is_of_one() && group.len() > 1 && (last || !failure.may_pass()) {
                 return group;
             }
-            // A session that ended while it was idle says nothing about the server.
-            let again = failure.may_pass() || (failure.is_lost && !failure.hung && had_session);
+            again = failure.may_pass() || (failure.is_lost && !failure.hung && again);
             if !again || last {
                 tracing::error!(
                     error = &failure.to_error() as &dyn std::error::Error,
