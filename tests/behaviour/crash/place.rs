@@ -49,8 +49,9 @@ pub(super) struct Place {
 
 impl Place {
     /// On a database, with a fresh store. Bounds are short, so that a lease whose creation was interrupted is given up after
-    /// some 20 s: the longest a request may wait for its turn, and a creation on this target.
-    pub(super) fn on(database: Database) -> Self {
+    /// some 20 s: the longest a request may wait for its turn, and a creation on this target. `settings` are further lines of the
+    /// target's configuration.
+    pub(super) fn on(database: Database, settings: &str) -> Self {
         let number = PLACES.fetch_add(1, Ordering::SeqCst);
         // Four characters are what MySQL's account names have room for beside a principal and a lease.
         let (role, refused) = (format!("c{number:03x}"), format!("f{number:03x}"));
@@ -59,11 +60,11 @@ impl Place {
         let place = Self { directory, token, database, role, refused };
         place.write("administrator.token", &place.token);
         place.write("target.password", place.database.sample.administrator.password.expose());
-        place.write("mayfly.toml", &place.configuration());
+        place.write("mayfly.toml", &place.configuration(settings));
         place
     }
 
-    fn configuration(&self) -> String {
+    fn configuration(&self, settings: &str) -> String {
         let names = &self.database.sample.names;
         let is_postgres = self.database.engine == Engine::Postgres;
         let scram = if is_postgres { "scram_iterations = 64\n" } else { "" };
@@ -80,7 +81,7 @@ impl Place {
              [bootstrap]\nadministrator_token_file = \"administrator.token\"\n\n[log]\nlevel = \"info\"\nformat = \"json\"\n\n\
              [targets.target]\nengine = \"{}\"\nhosts = [\"127.0.0.1:{}\"]\ndatabase = \"{}\"\nuser = \"{}\"\n\
              password_file = \"target.password\"\npool.issuing = 4\npool.ending = 4\npool.wait = \"500ms\"\n\
-             pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{}{}",
+             pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{settings}{}{}",
             self.database.engine,
             self.database.port,
             names.database,

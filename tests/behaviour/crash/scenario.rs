@@ -5,6 +5,7 @@ use tonic::Status;
 
 use super::{
     caller::{Caller, Held, is_live},
+    deed::Deed,
     place::{Place, Served},
 };
 
@@ -34,6 +35,8 @@ pub(super) enum Act {
     Expire,
     /// All of these.
     Life,
+    /// Something is done to an account behind Mayfly's back, and the target is compared with the store.
+    Reconcile(Deed),
     /// A command of the program is run by the administrator, while a lease with a session and an object lives.
     Command(&'static [&'static str]),
 }
@@ -82,6 +85,11 @@ pub(super) fn scenario(point: Point) -> Option<Scenario> {
         Point::EndDisabled | Point::EndSessionsEnded | Point::EndSettled | Point::EndRemoved => {
             also_later(on_target(Act::Release))
         }
+        Point::ReconcileVanished | Point::ReconcileClosed => reached_by(Act::Reconcile(Deed::Drop)),
+        Point::ReconcileOrphan | Point::ReconcileAdopted => reached_by(Act::Reconcile(Deed::Stray)),
+        Point::ReconcileReappeared | Point::ReconcileReopened => reached_by(Act::Reconcile(Deed::Revive)),
+        Point::ReconcileDrifted | Point::ReconcilePutRight => on_target(Act::Reconcile(Deed::Alter)),
+        Point::ReconcileEnded => reached_by(Act::Reconcile(Deed::AlterForGood)),
         Point::StoreCommitting | Point::StoreCommitted => Scenario { passes: COMMITS, ..unheard(Act::Life) },
         Point::StartOpened | Point::StartRecorded | Point::StartRecovering => reached_by(Act::Start),
     })
@@ -94,12 +102,14 @@ pub(super) struct Story<'p> {
     pub(super) held: Vec<Held>,
     /// Keys of requests that had no answer, or a bad one.
     pub(super) unanswered: Vec<String>,
+    /// Somebody has been at the target.
+    pub(super) tampered: bool,
     keys: u32,
 }
 
 impl<'p> Story<'p> {
     pub(super) fn at(place: &'p Place) -> Self {
-        Self { place, held: Vec::new(), unanswered: Vec::new(), keys: 0 }
+        Self { place, held: Vec::new(), unanswered: Vec::new(), tampered: false, keys: 0 }
     }
 
     /// Does it over and over until the server is dead.
@@ -139,6 +149,10 @@ impl<'p> Story<'p> {
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
             }
+            Act::Reconcile(deed) => {
+                self.tamper(deed, caller).await?;
+                self.place.command(&caller.address, &["reconcile"]).await;
+            }
             Act::Command(arguments) => {
                 self.settled_in(caller, LONG).await?;
                 if arguments == REVOKE_ALL {
@@ -150,6 +164,27 @@ impl<'p> Story<'p> {
                 for act in [Act::Repeat, Act::Renew, Act::Release, Act::Refused, Act::Expire] {
                     Box::pin(self.play(act, caller)).await?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    async fn tamper(&mut self, deed: Deed, caller: &Caller) -> Result<(), Status> {
+        self.tampered = true;
+        if deed == Deed::Stray {
+            self.place.create_behind_our_back(None).await;
+            return Ok(());
+        }
+        let at = self.issue(caller, LONG).await?;
+        let held = &mut self.held[at];
+        // What is not put right ends the lease.
+        held.end_asked = deed != Deed::Alter;
+        match deed {
+            Deed::Drop => self.place.drop_behind_our_back(&held.account).await,
+            Deed::Alter | Deed::AlterForGood => self.place.alter_behind_our_back(&held.account).await,
+            Deed::Revive | Deed::Stray => {
+                caller.release(held, true).await?;
+                self.place.create_behind_our_back(Some(&held.lease)).await;
             }
         }
         Ok(())

@@ -71,6 +71,9 @@ impl Story<'_> {
     pub(super) async fn assert_clean(&mut self, reply_may_be_lost: bool) {
         let mut served = self.place.start(None);
         let caller = served.caller().await.expect("it does not start any more");
+        if self.tampered {
+            self.place.command(&caller.address, &["reconcile"]).await;
+        }
         quiet(&caller).await;
         let active = self.assert_books_match_the_target(&caller).await;
         let is_nobodys = |lease: &&Lease| self.held.iter().all(|held| held.lease != lease.name);
@@ -93,6 +96,11 @@ impl Story<'_> {
         served.stop().await;
         let head = self.place.assert_store_sound().expect("the store is empty");
         self.place.assert_audit_file_complete(head);
+        // What reconciliation finds and mends must not have been there to be found.
+        let log = std::fs::read_to_string(self.place.path("audit.jsonl")).unwrap();
+        for found in ["lease.adopted", "lease.vanished", "lease.reappeared"] {
+            assert!(self.tampered || !log.contains(found), "reconciliation had to mend: {found}");
+        }
     }
 
     /// Asserts that the accounts on the target are those of the active leases, which are returned.

@@ -95,7 +95,7 @@ impl<'p> Ordeal<'p> {
 #[expect(clippy::print_stdout, reason = "what a failure is found out by")]
 async fn share(database: Database, seed: u64, kills: u64) -> Option<Tally> {
     let engine = database.engine;
-    let place = Place::on(database);
+    let place = Place::on(database, "");
     let endured = AssertUnwindSafe(Ordeal::new(&place, seed).endure(kills)).catch_unwind().await;
     if endured.is_err() {
         println!("crash: FAILED on {engine}: see above; its log ends:\n{}", place.last_words());

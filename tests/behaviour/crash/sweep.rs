@@ -28,7 +28,8 @@ impl Case<'_> {
     }
 
     async fn run(&self) {
-        let place = Place::on(self.database.clone());
+        let settings = if let Act::Reconcile(deed) = self.scenario.act { deed.settings() } else { "" };
+        let place = Place::on(self.database.clone(), settings);
         let mut story = Story::at(&place);
         let checks = AssertUnwindSafe(self.play(&mut story)).catch_unwind().await;
         if checks.is_err() {
@@ -78,12 +79,17 @@ async fn something_to_take_up(story: &mut Story<'_>) {
     served.kill().await;
 }
 
+/// Accounts cannot be listed on MySQL and MariaDB yet.
+fn possible(act: Act, engine: Engine) -> bool {
+    !matches!(act, Act::Reconcile(_)) || engine == Engine::Postgres
+}
+
 /// The cases of every point on a database.
 fn cases<'d>(database: &'d Database, keep: impl Fn(&Scenario) -> &'static [u32]) -> Vec<Case<'d>> {
     let mut cases = Vec::new();
     for &point in Point::ALL {
         let scenario = scenario(point).unwrap();
-        let passes = keep(&scenario).iter();
+        let passes = if possible(scenario.act, database.engine) { keep(&scenario) } else { &[] }.iter();
         cases.extend(passes.map(|&pass| Case { database, point, pass, scenario }));
     }
     cases
