@@ -21,8 +21,9 @@ use crate::{
     crash::{self, Point},
     identity::ApiToken,
     issuer::Issuer,
-    reaper::{Reaper, Rounds},
+    reaper::{Reaper, Rotations, Rounds},
     store::{Store, StoreError},
+    telemetry::MetricsListener,
 };
 
 /// A built Mayfly, listening but not serving yet.
@@ -32,8 +33,10 @@ pub struct Application {
     issuer: Arc<Issuer>,
     reaper: Arc<Reaper>,
     rounds: Arc<Rounds>,
+    rotations: Arc<Rotations>,
     server: Bound,
     sink: Option<FileSink>,
+    numbers: Option<MetricsListener>,
     reloader: Arc<Reloader>,
     first_token: Option<ApiToken>,
     grace: Duration,
@@ -43,6 +46,11 @@ impl Application {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// Where numbers are shown, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.numbers.as_ref().map(MetricsListener::address)
     }
 
     /// The first administrator's token, when it was drawn just now. It is nowhere else: show it once.
@@ -68,13 +76,21 @@ impl Application {
         self.reaper.open_lanes().await?;
         self.rounds.open();
         crash::here(Point::StartRecovering);
+        self.rotations.start();
         let sink = self.sink.map(follow);
+        let numbers_stop = CancellationToken::new();
+        if let Some(numbers) = self.numbers {
+            tokio::spawn(numbers.serve(shutdown.clone(), numbers_stop.clone()));
+        }
+        // However this ends, nobody is to ask a store that is closed.
+        let _numbers_stop = numbers_stop.drop_guard();
         let served = self.server.serve(shutdown.clone()).await;
         tracing::info!("draining");
         let drained = tokio::time::timeout(self.grace, async {
             self.issuer.drain().await;
             self.rounds.stop().await;
             self.reaper.stop().await;
+            self.rotations.stop().await;
         });
         if drained.await.is_err() {
             tracing::warn!(grace = ?self.grace, "not everything under way ended in time; it is taken up at the next start");

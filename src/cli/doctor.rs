@@ -117,16 +117,11 @@ async fn ask_the_server(target: &str, context: &Context) -> Result<Report, CliEr
     });
     Ok(Report {
         target: view::qualified("targets", target),
-        clock_offset_seconds: reply.clock_offset.map(offset_seconds),
+        clock_offset_seconds: reply.clock_offset.map(view::offset_seconds),
         installed: Vec::new(),
         findings: findings.collect(),
         server: reply.server,
     })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "clock offsets worth showing are far below 2^52 seconds")]
-fn offset_seconds(offset: prost_types::Duration) -> f64 {
-    offset.seconds as f64 + f64::from(offset.nanos) / 1e9
 }
 
 /// A target reached from here, as a configuration says.

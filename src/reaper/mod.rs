@@ -8,6 +8,7 @@
 mod backoff;
 mod end;
 mod lane;
+mod rotation;
 mod rounds;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+pub use rotation::{RotationParts, Rotations, Schedule};
 pub use rounds::{Rounds, RoundsParts};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -24,6 +26,7 @@ use crate::{
     clock::Clock,
     domain::TargetName,
     issuer::{CatalogueHandle, DueNotice},
+    metrics::Metrics,
     random::Random,
     store::{Store, StoreError},
     target::HealthBoard,
@@ -42,6 +45,8 @@ pub struct ReaperParts {
     pub catalogue: Arc<CatalogueHandle>,
     /// How targets fare.
     pub health: Arc<HealthBoard>,
+    /// Where is counted what happens.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Ends what is due.

@@ -9,12 +9,14 @@
 
 mod error;
 mod lease;
+mod secret;
 mod server;
 pub mod sqlite;
 mod token;
 
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
-pub use lease::{Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
+pub use lease::{Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, Tally};
+pub use secret::{KeptSecret, PendingSecret, RotationEnd, SecretStore};
 pub use server::{KnownServer, ServerStore};
 pub use token::{StoredToken, TokenHash, TokenStore};
 
@@ -23,11 +25,12 @@ use async_trait::async_trait;
 use crate::{
     audit::{AuditLog, Draft},
     domain::InstanceId,
+    metrics::CommitMeter,
 };
 
 /// Everything Mayfly keeps.
 #[async_trait]
-pub trait Store: LeaseStore + TokenStore + ServerStore + AuditLog {
+pub trait Store: LeaseStore + TokenStore + ServerStore + SecretStore + AuditLog {
     /// Which installation this is: drawn when the store was made, kept by backups, shared by all who share the store.
     fn instance(&self) -> InstanceId;
 
@@ -42,6 +45,11 @@ pub trait Store: LeaseStore + TokenStore + ServerStore + AuditLog {
     /// # Errors
     /// When it would not.
     async fn check_writable(&self) -> Result<(), StoreError>;
+
+    /// How it commits, where it keeps count of that.
+    fn commits(&self) -> Option<&CommitMeter> {
+        None
+    }
 
     /// Finishes what is under way and closes. Later calls fail.
     async fn close(&self);

@@ -11,6 +11,7 @@ mod crash;
 mod demo;
 mod deploy;
 mod lifecycle;
+mod metrics;
 mod mysql;
 mod outages;
 mod postgres;

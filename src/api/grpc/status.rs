@@ -31,7 +31,9 @@ fn code(kind: RefusalKind) -> Code {
         RefusalKind::LimitReached => Code::ResourceExhausted,
         RefusalKind::KeyReused => Code::AlreadyExists,
         RefusalKind::InProgress => Code::Aborted,
-        RefusalKind::Ended | RefusalKind::TargetRefused => Code::FailedPrecondition,
+        RefusalKind::Ended | RefusalKind::TargetRefused | RefusalKind::NotConfigured => {
+            Code::FailedPrecondition
+        }
         RefusalKind::TargetUnavailable | RefusalKind::StoreUnavailable | RefusalKind::ShuttingDown => {
             Code::Unavailable
         }
@@ -220,7 +222,7 @@ mod tests {
             sent: false,
             source: Some("SECRET CAUSE".into()),
         };
-        error.into()
+        Refusal::on_target(&"orders".parse().unwrap(), error)
     }
 
     #[test]

@@ -12,7 +12,10 @@ use super::{
     switch::Switch,
     tls,
 };
-use crate::target::{TargetError, TargetErrorKind, TargetSettings};
+use crate::{
+    domain::Password,
+    target::{Credentials, TargetError, TargetErrorKind, TargetSettings, credentials::Keychain},
+};
 
 /// The server's setting is only asked for to know this; nothing we send comes near.
 const LARGEST_PACKET: usize = 16 * 1024 * 1024;
@@ -34,13 +37,18 @@ pub(super) struct Server {
 pub(super) struct Connector {
     flavour: Flavour,
     hosts: Vec<Opts>,
+    pub(super) keychain: Keychain,
     setup: String,
     pub(super) connect: Duration,
     pub(super) wait: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(settings: &TargetSettings, flavour: Flavour) -> Result<Self, TargetError> {
+    pub(super) fn new(
+        settings: &TargetSettings,
+        flavour: Flavour,
+        credentials: Arc<dyn Credentials>,
+    ) -> Result<Self, TargetError> {
         let tls = tls::options(&settings.tls)?;
         let options = |(host, port): &(String, u16)| {
             OptsBuilder::default()
@@ -48,7 +56,6 @@ impl Connector {
                 .tcp_port(*port)
                 .prefer_socket(false)
                 .user(Some(settings.user.clone()))
-                .pass(settings.password.as_ref().map(|password| password.expose().to_owned()))
                 .ssl_opts(tls.clone())
                 .max_allowed_packet(Some(LARGEST_PACKET))
                 .wait_timeout(Some(0))
@@ -59,29 +66,51 @@ impl Connector {
         Ok(Self {
             flavour,
             hosts: settings.hosts.iter().map(options).collect(),
+            keychain: Keychain::new(settings, credentials),
             setup: session(flavour, settings.pool.statement),
             connect: settings.pool.connect,
             wait: settings.pool.wait,
         })
     }
 
-    /// Connects to the first host that answers as it should and accepts writes. Bounded by the time for connecting,
-    /// of which each host gets its share.
+    /// Connects with the account's password, whichever it is by now.
     pub(super) async fn connect(&self) -> Result<(Conn, Server), TargetError> {
+        let mut attempts = self.keychain.attempts();
+        loop {
+            let password = attempts.next().await?;
+            match self.connect_with(password.as_ref()).await {
+                Ok(connected) => {
+                    attempts.accepted().await;
+                    return Ok(connected);
+                }
+                Err(error) => attempts.refused(error)?,
+            }
+        }
+    }
+
+    /// Connects with a password to the first host that answers as it should and accepts writes. Bounded by the time for
+    /// connecting, of which each host gets its share.
+    pub(super) async fn connect_with(
+        &self,
+        password: Option<&Password>,
+    ) -> Result<(Conn, Server), TargetError> {
         let share = self.connect / u32::try_from(self.hosts.len().max(1)).unwrap_or(1);
         let mut last = TargetError::new(TargetErrorKind::Refused, "the target has no host");
         for options in &self.hosts {
-            match tokio::time::timeout(share, self.connect_to(options)).await {
+            let options = &with_password(options, password);
+            let error = match tokio::time::timeout(share, self.connect_to(options)).await {
                 Ok(Ok(connected)) => return Ok(connected),
-                Ok(Err(error)) => last = error,
-                Err(_) => {
-                    last = TargetError::new(
-                        TargetErrorKind::Unavailable,
-                        format!("{} does not answer in time", place(options)),
-                    );
-                }
+                Ok(Err(error)) => error,
+                Err(_) => TargetError::new(
+                    TargetErrorKind::Unavailable,
+                    format!("{} does not answer in time", place(options)),
+                ),
+            };
+            tracing::debug!(host = %place(options), error = %error, "cannot use this host");
+            // A host that refuses the password says more than one that is away: another password may be right.
+            if last.kind != TargetErrorKind::Unauthenticated {
+                last = error;
             }
-            tracing::debug!(host = %place(options), error = %last, "cannot use this host");
         }
         Err(last)
     }
@@ -113,6 +142,11 @@ impl Connector {
         connection.reset().await?;
         connection.query_drop(&self.setup).await
     }
+}
+
+fn with_password(options: &Opts, password: Option<&Password>) -> Opts {
+    let password = password.map(|password| password.expose().to_owned());
+    OptsBuilder::from_opts(options.clone()).pass(password).into()
 }
 
 fn place(options: &Opts) -> String {

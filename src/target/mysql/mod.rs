@@ -16,6 +16,7 @@ mod flavour;
 mod grants;
 mod link;
 mod objects;
+mod own;
 mod pool;
 mod privileges;
 mod quote;
@@ -35,10 +36,10 @@ use jiff::Timestamp;
 
 use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool};
 use super::{
-    Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Surroundings,
-    Survey, Target, TargetError, TargetSettings,
+    Examination, LeasedAccount, NewAccount, PoolUse, Secret, ServerVersion, Session, SessionsEnded,
+    Surroundings, Survey, Target, TargetError, TargetSettings,
 };
-use crate::domain::{Account, ObjectCounts, Role};
+use crate::domain::{Account, ObjectCounts, Password, Role};
 
 /// A MySQL or MariaDB server.
 pub struct Mysql {
@@ -57,7 +58,7 @@ impl Mysql {
     /// When a file of the TLS settings cannot be used, or the engine is not one of the two.
     pub fn new(settings: TargetSettings, surroundings: Surroundings) -> Result<Self, TargetError> {
         let flavour = Flavour::of(settings.engine)?;
-        let connector = Arc::new(Connector::new(&settings, flavour)?);
+        let connector = Arc::new(Connector::new(&settings, flavour, Arc::clone(&surroundings.credentials))?);
         let pool = |size| Pool::new(Arc::clone(&connector), Arc::clone(&surroundings.clock), size);
         let (issuing, ending) = (pool(settings.pool.issuing), pool(settings.pool.ending));
         Ok(Self { settings, flavour, surroundings, issuing, ending, census: Census::default() })
@@ -68,6 +69,10 @@ impl Mysql {
 impl Target for Mysql {
     fn settings(&self) -> &TargetSettings {
         &self.settings
+    }
+
+    fn pools(&self) -> Vec<PoolUse> {
+        vec![self.issuing.usage("issuing"), self.ending.usage("ending")]
     }
 
     async fn prepare(&self, _role: &Role) -> Result<Secret, TargetError> {
@@ -137,6 +142,17 @@ impl Target for Mysql {
         let mut link = self.ending.acquire().await?;
         let outcome = within(self.settings.pool.statement, sessions::list(&mut link, account)).await;
         link.release(outcome)
+    }
+
+    async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = own::change_password(&mut link, password, &self.surroundings);
+        let outcome = within(self.settings.pool.statement, outcome).await;
+        link.release(outcome)
+    }
+
+    async fn prove_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        own::prove_password(self.ending.connector(), password).await
     }
 
     async fn ping(&self) -> Result<ServerVersion, TargetError> {

@@ -3,7 +3,10 @@
 //! Not the driver's own pool: that one cannot tell a long wait from a server that is down, tries one host only, and
 //! loses a place for good when a caller gives up while it tests an idle connection.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use mysql_async::{Conn, prelude::Queryable};
@@ -18,7 +21,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    target::{TargetError, TargetErrorKind},
+    target::{PoolUse, TargetError, TargetErrorKind},
 };
 
 /// A connection that lay idle for longer is asked whether it is still there before it is used.
@@ -32,17 +35,42 @@ struct Idle {
     since: Timestamp,
 }
 
+/// Somebody who waits for a place; until it is dropped.
+struct Waiting<'p>(&'p AtomicUsize);
+
+impl<'p> Waiting<'p> {
+    fn begin(count: &'p AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A pool of connections to one target.
 pub(super) struct Pool {
     connector: Arc<Connector>,
     clock: Arc<dyn Clock>,
+    size: usize,
     places: Semaphore,
+    waiting: AtomicUsize,
     idle: Mutex<Vec<Idle>>,
 }
 
 impl Pool {
     pub(super) fn new(connector: Arc<Connector>, clock: Arc<dyn Clock>, size: usize) -> Self {
-        Self { connector, clock, places: Semaphore::new(size.max(1)), idle: Mutex::default() }
+        let (size, waiting) = (size.max(1), AtomicUsize::new(0));
+        Self { connector, clock, size, places: Semaphore::new(size), waiting, idle: Mutex::default() }
+    }
+
+    /// How much of it is in use.
+    pub(super) fn usage(&self, pool: &'static str) -> PoolUse {
+        let in_use = self.size.saturating_sub(self.places.available_permits());
+        PoolUse { pool, size: self.size, in_use, waiting: self.waiting.load(Ordering::Relaxed) }
     }
 
     /// A connection, idle or new. The wait for a place and the time for connecting are bounded apart.
@@ -71,6 +99,7 @@ impl Pool {
             let message = "every connection to the target is in use; none became free in time";
             TargetError::new(TargetErrorKind::Busy, message)
         };
+        let _waiting = Waiting::begin(&self.waiting);
         let waited = timeout(self.connector.wait, self.places.acquire()).await;
         waited.map_err(|_| busy())?.map_err(|_| busy())
     }

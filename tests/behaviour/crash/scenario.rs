@@ -91,6 +91,19 @@ pub(super) fn scenario(point: Point) -> Option<Scenario> {
         Point::ReconcileDrifted | Point::ReconcilePutRight => on_target(Act::Reconcile(Deed::Alter)),
         Point::ReconcileEnded => reached_by(Act::Reconcile(Deed::AlterForGood)),
         Point::StoreCommitting | Point::StoreCommitted => Scenario { passes: COMMITS, ..unheard(Act::Life) },
+        Point::ReconcileVanished
+        | Point::ReconcileClosed
+        | Point::ReconcileOrphan
+        | Point::ReconcileAdopted
+        | Point::ReconcileReappeared
+        | Point::ReconcileReopened
+        | Point::ReconcileDrifted
+        | Point::ReconcilePutRight
+        | Point::ReconcileEnded
+        | Point::RotateBegun
+        | Point::RotateChanged
+        | Point::RotateProved
+        | Point::RotatePromoted => return None,
         Point::StartOpened | Point::StartRecorded | Point::StartRecovering => reached_by(Act::Start),
     })
 }

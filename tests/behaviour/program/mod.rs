@@ -7,6 +7,7 @@ mod disk;
 mod home;
 mod leases;
 mod looking;
+mod numbers;
 mod process;
 mod refusals;
 mod reloading;
