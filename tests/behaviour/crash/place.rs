@@ -15,7 +15,9 @@ use mayfly::{
     crash,
     domain::Engine,
     identity::ApiToken,
-    random::SystemRandom,
+    random::{Random as _, SystemRandom},
+    sandbox::{Sample, SampleNames},
+    sealing::SealingKey,
     store::sqlite::verify_audit,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -60,6 +62,7 @@ impl Place {
         let place = Self { directory, token, database, role, refused };
         place.write("administrator.token", &place.token);
         place.write("target.password", place.database.sample.administrator.password.expose());
+        place.write("sealing.key", &SealingKey::draw(&SystemRandom));
         place.write("mayfly.toml", &place.configuration(settings));
         place
     }
@@ -78,7 +81,7 @@ impl Place {
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"20s\"\ncalls_per_second_per_principal = 100000\n\
              call_burst_per_principal = 100000\n\n[store]\npath = \"mayfly.db\"\n\n[audit]\nfile = \"audit.jsonl\"\n\n\
-             [bootstrap]\nadministrator_token_file = \"administrator.token\"\n\n[log]\nlevel = \"info\"\nformat = \"json\"\n\n\
+             [bootstrap]\nadministrator_token_file = \"administrator.token\"\n\n[sealing]\nkey_file = \"sealing.key\"\n\n[log]\nlevel = \"info\"\nformat = \"json\"\n\n\
              [targets.target]\nengine = \"{}\"\nhosts = [\"127.0.0.1:{}\"]\ndatabase = \"{}\"\nuser = \"{}\"\n\
              password_file = \"target.password\"\npool.issuing = 4\npool.ending = 4\npool.wait = \"500ms\"\n\
              pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{settings}{}{}",
@@ -245,6 +248,15 @@ impl Served<'_> {
         self.signal(Signal::TERM);
         assert_eq!(self.ended().await.code(), Some(0), "it did not stop in good order");
     }
+}
+
+/// The same server with a sample of one's own.
+pub(super) async fn apart(database: &Database) -> Database {
+    let names = SampleNames::with_suffix(&format!("{:08x}", SystemRandom.bits() >> 32));
+    let sample = Sample::install(database.server.unwrap(), names, &SystemRandom).await.unwrap();
+    let database = Database { sample, ..database.clone() };
+    allow_settling(&database).await;
+    database
 }
 
 /// What the target's administrator has to grant where accounts may create routines.
