@@ -94,9 +94,8 @@ pub(super) fn scenario(point: Point) -> Scenario {
         Point::ReconcileDrifted | Point::ReconcilePutRight => on_target(Act::Reconcile(Deed::Alter)),
         Point::ReconcileEnded => reached_by(Act::Reconcile(Deed::AlterForGood)),
         Point::StoreCommitting | Point::StoreCommitted => Scenario { passes: COMMITS, ..unheard(Act::Life) },
-        Point::RotateBegun | Point::RotateChanged | Point::RotateProved | Point::RotatePromoted => {
-            on_target(Act::Command(ROTATE))
-        }
+        Point::RotateChanged => on_target(Act::Command(ROTATE)),
+        Point::RotateBegun | Point::RotateProved | Point::RotatePromoted => reached_by(Act::Command(ROTATE)),
         Point::StartOpened | Point::StartRecorded | Point::StartRecovering => reached_by(Act::Start),
     }
 }
@@ -160,7 +159,9 @@ impl<'p> Story<'p> {
                 self.place.command(&caller.address, &["reconcile"]).await;
             }
             Act::Command(arguments) => {
-                self.settled_in(caller, LONG).await?;
+                if arguments == REVOKE_ALL || self.held.is_empty() {
+                    self.settled_in(caller, LONG).await?;
+                }
                 if arguments == REVOKE_ALL {
                     self.held.iter_mut().for_each(|held| held.end_asked = true);
                 }
