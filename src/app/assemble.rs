@@ -1,8 +1,8 @@
 //! From a configuration to a Mayfly that listens.
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc};
 
-use super::{Application, Reloader, StartError, reload::Parts};
+use super::{Application, Reloader, StartError, open::open_store, reload::Parts};
 use crate::{
     api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
@@ -16,10 +16,7 @@ use crate::{
     metrics::Metrics,
     reaper::{Reaper, ReaperParts, RotationParts, Rotations, Rounds, RoundsParts},
     sealing::KeyringHandle,
-    store::{
-        Store, StoreError, StoreErrorKind,
-        sqlite::{SqliteOptions, SqliteStore},
-    },
+    store::Store,
     target::{HealthBoard, Surroundings, connect},
     telemetry::{MetricsListener, Scrape},
 };
@@ -35,7 +32,7 @@ impl Application {
         surroundings: Surroundings,
         environment: &(dyn Environment + Sync),
     ) -> Result<Application, StartError> {
-        let store = open_store(config.store.path.clone()).await?;
+        let (store, surroundings) = open_store(&config.store, surroundings).await?;
         crash::here(Point::StartOpened);
         let keyring = Arc::new(KeyringHandle::new(config.sealing.clone()));
         let credentials = Arc::new(KeptCredentials {
@@ -159,14 +156,6 @@ async fn listen_for_scrapes(config: &Config, scrape: Scrape) -> Result<Option<Me
     let Some(MetricsSettings { listen }) = config.metrics else { return Ok(None) };
     let bound = MetricsListener::bind(listen, scrape).await;
     bound.map(Some).map_err(|source| StartError::Metrics { address: listen, source })
-}
-
-async fn open_store(path: PathBuf) -> Result<Arc<dyn Store>, StoreError> {
-    let opened =
-        tokio::task::spawn_blocking(move || SqliteStore::open(&path, SqliteOptions::default())).await;
-    let gone =
-        |error| StoreError::new(StoreErrorKind::Other, "the store could not be opened").caused_by(error);
-    Ok(Arc::new(opened.map_err(gone)??))
 }
 
 /// Roles and targets of a configuration.

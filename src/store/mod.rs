@@ -1,29 +1,34 @@
 //! Leases, tokens and audit records, durable.
 //!
-//! Traits stand beside their nouns; [`sqlite`] is the embedded store. Every change carries the [`Draft`] of the audit
+//! Traits stand beside their nouns; [`sqlite`] is the embedded store, [`postgres`] the one that several processes share. Every change carries the [`Draft`] of the audit
 //! record that is written in the same transaction. A store knows the state machine (it applies [`LeaseEvent`]s within
 //! its transaction) and nothing of targets, policy or callers.
 //!
 //! [`LeaseEvent`]: crate::domain::LeaseEvent
 //! [`Draft`]: crate::audit::Draft
 
+mod clock;
 mod error;
 mod lease;
+pub mod postgres;
 mod secret;
 mod server;
 pub mod sqlite;
 mod token;
 
+pub use clock::StoreClock;
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
-pub use lease::{Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, Tally};
+pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, Tally};
 pub use secret::{KeptSecret, PendingSecret, RotationEnd, SecretStore};
 pub use server::{KnownServer, ServerStore};
 pub use token::{StoredToken, TokenHash, TokenStore};
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
+use tokio::sync::watch;
 
 use crate::{
-    audit::{AuditLog, Draft},
+    audit::{AuditLog, ChainHead, Draft},
     domain::InstanceId,
     metrics::CommitMeter,
 };
@@ -49,6 +54,25 @@ pub trait Store: LeaseStore + TokenStore + ServerStore + SecretStore + AuditLog 
     /// How it commits, where it keeps count of that.
     fn commits(&self) -> Option<&CommitMeter> {
         None
+    }
+
+    /// How far the store's clock is ahead of this process's, as last measured. Whoever shares a store goes by its clock. `None`:
+    /// the store has no clock of its own.
+    fn clock_offset(&self) -> Option<watch::Receiver<SignedDuration>> {
+        None
+    }
+
+    /// This process's name among those that share the store; `None` where there can be no other.
+    fn replica(&self) -> Option<String> {
+        None
+    }
+
+    /// The audit chains of the other processes that share the store, or once did: names and heads.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn other_chains(&self) -> Result<Vec<(String, ChainHead)>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// Finishes what is under way and closes. Later calls fail.

@@ -6,6 +6,7 @@ mod general;
 mod hostile;
 mod roles;
 mod sealing;
+mod store;
 mod targets;
 
 use std::{

@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     domain::{OwnedObjects, Role},
-    target::{AuthPlugin, Examination, Finding, ServerVersion, TargetError, TlsMode},
+    target::{
+        AuthPlugin, Examination, Finding, NOTABLE_OFFSET, ServerVersion, TargetError, TargetErrorKind,
+        TlsMode,
+    },
 };
-
-/// A larger difference of clocks is worth knowing.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
 /// Examines a server.
 pub(super) async fn examine(target: &Mysql, roles: &[&Role]) -> Examination {
@@ -26,7 +26,14 @@ pub(super) async fn examine(target: &Mysql, roles: &[&Role]) -> Examination {
         Ok(link) => link,
         Err(error) => {
             examination.findings.push(problem(&error));
-            return examination;
+            if error.kind != TargetErrorKind::Replaced {
+                return examination;
+            }
+            // It may be looked at all the same: whoever is to agree to it wants to know what it is.
+            match target.issuing.acquire_to_look().await {
+                Ok(link) => link,
+                Err(_) => return examination,
+            }
         }
     };
     let version = link.server().version.clone();
@@ -56,7 +63,7 @@ async fn look(
     examination: &mut Examination,
 ) -> Result<(), TargetError> {
     let clock = link.clock();
-    let offset = connect::clock_offset(link.connection(), clock).await?;
+    let offset = connect::clock_offset(link.connection(), clock).await?.offset;
     examination.clock_offset = Some(offset);
     let findings = &mut examination.findings;
     findings.push(clock_finding(offset));
@@ -82,7 +89,7 @@ async fn look(
 }
 
 fn clock_finding(offset: SignedDuration) -> Finding {
-    if offset.abs() > CLOCK_TOLERANCE {
+    if offset.abs() > NOTABLE_OFFSET {
         Finding::warning(format!(
             "the server's clock and this machine's are {:.0} s apart",
             offset.as_secs_f64()

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{
-    connect::Connector,
+    connect::{Connector, Whom},
     errors,
     flavour::Flavour,
     link::Link,
@@ -86,7 +86,8 @@ fn method(flavour: Flavour, shown: &str) -> Result<Method, TargetError> {
 
 /// Logs in with a password, on a connection of its own.
 pub(super) async fn prove_password(connector: &Connector, password: &Password) -> Result<(), TargetError> {
-    let connecting = tokio::time::timeout(connector.connect, connector.connect_with(Some(password)));
+    let connecting =
+        tokio::time::timeout(connector.connect, connector.connect_with(Some(password), Whom::Known));
     let (connection, _) = connecting.await.unwrap_or_else(|_| {
         Err(TargetError::new(TargetErrorKind::Unavailable, "the server does not answer in time"))
     })?;

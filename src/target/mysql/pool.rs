@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    connect::{Connector, Server},
+    connect::{Connector, Server, Whom},
     link::Link,
 };
 use crate::{
@@ -76,12 +76,25 @@ impl Pool {
     /// A connection, idle or new. The wait for a place and the time for connecting are bounded apart.
     pub(super) async fn acquire(&self) -> Result<Link<'_>, TargetError> {
         let place = self.place().await?;
-        let connected = timeout(self.connector.connect, self.connected()).await;
-        let (connection, server) = connected.unwrap_or_else(|_| {
+        let (connection, server) = self.in_time(self.connected()).await?;
+        Ok(Link::new(self, place, connection, server))
+    }
+
+    /// A connection to whatever server answers, to look at it; it is not kept afterwards.
+    pub(super) async fn acquire_to_look(&self) -> Result<Link<'_>, TargetError> {
+        let place = self.place().await?;
+        let (connection, server) = self.in_time(self.connector.connect(Whom::Anyone)).await?;
+        Ok(Link::new(self, place, connection, server).for_once())
+    }
+
+    async fn in_time<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, TargetError>>,
+    ) -> Result<T, TargetError> {
+        timeout(self.connector.connect, connecting).await.unwrap_or_else(|_| {
             let message = "the server does not answer in time";
             Err(TargetError::new(TargetErrorKind::Unavailable, message))
-        })?;
-        Ok(Link::new(self, place, connection, server))
+        })
     }
 
     async fn connected(&self) -> Result<(Conn, Server), TargetError> {
@@ -91,7 +104,7 @@ impl Pool {
                 return Ok(alive);
             }
         }
-        self.connector.connect().await
+        self.connector.connect(Whom::Known).await
     }
 
     async fn place(&self) -> Result<SemaphorePermit<'_>, TargetError> {

@@ -12,11 +12,8 @@ use super::{
 };
 use crate::{
     domain::{OwnedObjects, Role},
-    target::Finding,
+    target::{Finding, NOTABLE_OFFSET},
 };
-
-/// A clock further off than this is worth knowing of; expiries are corrected for it.
-const NOTABLE_OFFSET: SignedDuration = SignedDuration::from_secs(2);
 
 /// Iterations that every driver accepts.
 const COMMON_ITERATIONS: u32 = 4096;
