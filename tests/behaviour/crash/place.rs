@@ -206,7 +206,7 @@ impl Served<'_> {
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
         };
-        tokio::time::timeout(PATIENCE, search).await.expect("it neither listens nor ends")
+        tokio::time::timeout(PATIENCE, search).await.unwrap_or_else(|_| panic!("it neither listens nor ends"))
     }
 
     /// Where it listens, once it has said so.
@@ -240,7 +240,10 @@ impl Served<'_> {
 
     /// Waits for its end.
     pub(super) async fn ended(&mut self) -> std::process::ExitStatus {
-        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it does not end").unwrap()
+        tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .unwrap_or_else(|_| panic!("it does not end"))
+            .unwrap()
     }
 
     /// Stops it in good order.

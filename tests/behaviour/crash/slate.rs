@@ -70,7 +70,7 @@ impl Story<'_> {
     /// Asserts a clean slate after all that happened, by a server started once more, and ends everything.
     pub(super) async fn assert_clean(&mut self, reply_may_be_lost: bool) {
         let mut served = self.place.start(None);
-        let caller = served.caller().await.expect("it does not start any more");
+        let caller = served.caller().await.unwrap_or_else(|| panic!("it does not start any more"));
         if self.tampered {
             self.place.command(&caller.address, &["reconcile"]).await;
         }
@@ -94,7 +94,7 @@ impl Story<'_> {
             assert_ne!(held.session_answers().await, Some(true), "a session outlived its lease: {held:?}");
         }
         served.stop().await;
-        let head = self.place.assert_store_sound().expect("the store is empty");
+        let head = self.place.assert_store_sound().unwrap_or_else(|| panic!("the store is empty"));
         self.place.assert_audit_file_complete(head);
         // What reconciliation finds and mends must not have been there to be found.
         let log = std::fs::read_to_string(self.place.path("audit.jsonl")).unwrap();

@@ -50,7 +50,7 @@ impl<'p> Ordeal<'p> {
         if self.random.below(6) == 0 {
             tokio::time::sleep(self.millis(START_MILLIS)).await;
         } else {
-            let caller = served.caller().await.expect("it does not start any more");
+            let caller = served.caller().await.unwrap_or_else(|| panic!("it does not start any more"));
             self.serve_for_a_while(&served, &caller).await;
         }
         served.kill().await;

@@ -35,14 +35,8 @@ impl Case<'_> {
         let place = Place::on(database, settings);
         let mut story = Story::at(&place);
         let checks = AssertUnwindSafe(self.play(&mut story)).catch_unwind().await;
-        if checks.is_err() {
-            panic!(
-                "{}: see above; it holds {:#?}\nits log ends:\n{}",
-                self.name(),
-                story.held,
-                place.last_words()
-            );
-        }
+        let told = || format!("{:#?}\nits log ends:\n{}", story.held, place.last_words());
+        assert!(checks.is_ok(), "{}: see above; it holds {}", self.name(), told());
     }
 
     async fn play(&self, story: &mut Story<'_>) {
@@ -83,7 +77,7 @@ async fn something_to_take_up(story: &mut Story<'_>) {
 }
 
 /// The cases of every point on a database.
-fn cases<'d>(database: &'d Database, keep: impl Fn(&Scenario) -> &'static [u32]) -> Vec<Case<'d>> {
+fn cases(database: &Database, keep: impl Fn(&Scenario) -> &'static [u32]) -> Vec<Case<'_>> {
     let mut cases = Vec::new();
     for &point in Point::ALL {
         let scenario = scenario(point);
