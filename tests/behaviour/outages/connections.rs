@@ -7,7 +7,7 @@ use mayfly::{
     clock::SystemClock,
     domain::{Engine, StateName, Statements, Template},
     issuer::RefusalKind,
-    sandbox::{Sample, SampleNames},
+    sandbox::{Sample, SampleNames, Server},
 };
 
 use crate::support::{
@@ -78,11 +78,17 @@ async fn a_flood_of_issuing_does_not_starve_ending() {
     }
 }
 
-/// Opens connections until the server refuses one.
-async fn fill(database: &Database) -> Vec<Login> {
-    let administrator = &database.sample.names.administrator;
+/// Opens connections until the server refuses one: to the administration account, and with it to everybody else who matters.
+async fn fill(database: &Database, server: &Server) -> Vec<Login> {
+    // On MySQL and MariaDB one more is kept for administrators: root takes that, too.
+    let (user, password) = match database.engine {
+        Engine::Postgres => {
+            (database.sample.administrator.user.clone(), &database.sample.administrator.password)
+        }
+        _ => (server.administrator().user.clone(), &server.administrator().password),
+    };
     let mut taken = Vec::new();
-    while let Ok(login) = database.login(administrator, &database.sample.administrator.password).await {
+    while let Ok(login) = database.login(&user, password).await {
         taken.push(login);
         assert!(taken.len() < 200, "it was to run out of connections");
     }
@@ -111,22 +117,17 @@ async fn out_of_connections(engine: Engine) {
     let first = world.issue().await.unwrap().lease.id;
     world.issuer.release(&app, first).await.unwrap();
     world.reaches(first, StateName::Released).await;
-    let mut taken = fill(&database).await;
+    let mut taken = fill(&database, &server).await;
 
     let second = world.issue().await.unwrap().lease.id;
     world.issuer.release(&app, second).await.unwrap();
     world.reaches(second, StateName::Released).await;
     // A connection that was closed before is gone on the server only a little later.
-    taken.extend(fill(&database).await);
+    taken.extend(fill(&database, &server).await);
     let refused = world.issuer.issue(&app, request("cold-read")).await.unwrap_err();
     assert_eq!(refused.kind, RefusalKind::TargetUnavailable, "{refused}");
     assert!(refused.message.contains("the target cold"), "{refused}");
-    assert!(
-        database
-            .login(&database.sample.names.administrator, &database.sample.administrator.password)
-            .await
-            .is_err()
-    );
+    assert!(taken.len() > 10);
 
     drop(taken);
     let third = eventually("a connection is free", async || {
