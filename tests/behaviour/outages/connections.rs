@@ -16,27 +16,20 @@ use crate::support::{
     world::{Database, Login, World, caller, databases, request},
 };
 
-/// A lock that anybody may take, how to take it, and how to give it back.
-fn lock(database: &Database) -> (String, String, &'static str) {
-    let key = u32::from(database.port) * 7;
-    match database.engine {
-        Engine::Postgres => {
-            let take = format!("SELECT pg_advisory_lock({key})");
-            (take.clone(), take, "SELECT pg_advisory_unlock_all()")
-        }
-        _ => {
-            let name = &database.sample.names.database;
-            let take = format!("SELECT GET_LOCK('{name}', 300)");
-            (take.clone(), take, "DO RELEASE_ALL_LOCKS()")
-        }
+/// How to take a lock that anybody may take, and how to give it back.
+fn lock(database: &Database) -> (String, &'static str) {
+    if database.engine == Engine::Postgres {
+        let key = u32::from(database.port) * 7;
+        return (format!("SELECT pg_advisory_lock({key})"), "SELECT pg_advisory_unlock_all()");
     }
+    (format!("SELECT GET_LOCK('{}', 300)", database.sample.names.database), "DO RELEASE_ALL_LOCKS()")
 }
 
 #[tokio::test]
 async fn a_flood_of_issuing_does_not_starve_ending() {
     for database in databases().await {
         let server = database.server.unwrap();
-        let (take, statement, give_back) = lock(&database);
+        let (take, give_back) = lock(&database);
         let mut settings = database.settings("shop");
         settings.pool.issuing = 2;
         settings.pool.ending = 1;
@@ -46,7 +39,7 @@ async fn a_flood_of_issuing_does_not_starve_ending() {
         let mut stuck = database.reading_role("stuck", "shop");
         stuck.limits = mayfly::domain::LeaseLimits { per_principal: 100, total: 100 };
         stuck.statements =
-            Statements { create: vec![Template::parse(&statement).unwrap()], ..Statements::default() };
+            Statements { create: vec![Template::parse(&take).unwrap()], ..Statements::default() };
         let roles = vec![database.reading_role("shop-read", "shop"), stuck];
         let world = World::with(vec![Arc::clone(&target)], roles).await;
         let app = caller("app", &["readers"]);
