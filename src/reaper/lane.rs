@@ -124,19 +124,21 @@ impl Lane {
                 break;
             }
             let target = catalogue.current().targets.get(name).map(Arc::clone);
-            let halt = match target {
-                Some(target) => self.end_batch(&target, due).await.err(),
-                None => Some(Halt::Target(TargetDown {
-                    message: "the target is no longer configured".to_owned(),
-                })),
-            };
-            match halt {
+            let outcome = match target {
+                Some(target) => self.end_batch(&target, due).await,
                 None => {
+                    Err(Halt::Target(TargetDown { message: "the target is no longer configured".to_owned() }))
+                }
+            };
+            match outcome {
+                // Nothing was asked of the target, so nothing is known of it.
+                Ok(0) => {}
+                Ok(_) => {
                     *failures = 0;
                     health.well(name);
                 }
-                Some(Halt::Store(error)) => return Err(error),
-                Some(Halt::Target(TargetDown { message })) => {
+                Err(Halt::Store(error)) => return Err(error),
+                Err(Halt::Target(TargetDown { message })) => {
                     let next = next_attempt(clock.now(), *failures, TARGET_BOUND, &**random);
                     *failures = failures.saturating_add(1);
                     tracing::warn!(target_name = %name, %message, next = %next, "target cannot be used");
@@ -148,8 +150,10 @@ impl Lane {
         store.next_due(name).await
     }
 
-    async fn end_batch(&self, target: &Arc<dyn Target>, due: Vec<Lease>) -> Result<(), Halt> {
+    /// Ends what may be ended now; how many were tried.
+    async fn end_batch(&self, target: &Arc<dyn Target>, due: Vec<Lease>) -> Result<usize, Halt> {
         let ending = self.mark(due).await?;
+        let tried = ending.len();
         let concurrency = target.settings().pool.ending.max(1);
         let mut outcomes =
             stream::iter(ending).map(|lease| self.end_one(target, lease)).buffer_unordered(concurrency);
@@ -159,7 +163,7 @@ impl Lane {
                 break;
             }
         }
-        Ok(())
+        Ok(tried)
     }
 
     /// Moves what is due to ENDING, without touching the target, and returns what may be ended now.
