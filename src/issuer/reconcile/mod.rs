@@ -175,11 +175,10 @@ impl Reconciler {
         };
         let Run { report, mut telling, .. } = run;
         match (mode, &walked) {
-            (Mode::DryRun, _) => {}
             // What was not found this time would be news the next.
             (Mode::Act, Ok(())) => *told = telling,
             (Mode::Act, Err(_)) if told.len() < REMEMBERED => told.append(&mut telling),
-            (Mode::Act, Err(_)) => {}
+            (Mode::DryRun, _) | (Mode::Act, Err(_)) => {}
         }
         walked.map(|()| report)
     }

@@ -103,7 +103,12 @@ async fn a_backup_replaces_nothing_and_a_damaged_one_is_found_out_and_not_restor
         fs::read(&path).unwrap()
     };
     for (what, bytes) in [
-        ("edited", changed("UPDATE audit SET record = replace(record, 'app-3', 'app-x') WHERE seq = 5")),
+        (
+            "edited",
+            changed(
+                "UPDATE audit SET record = replace(record, 'token.created', 'token.minted') WHERE seq = 5",
+            ),
+        ),
         ("miscounted", changed("INSERT INTO live_by_target (target, live) VALUES ('shop', 1)")),
         ("a newer version's", changed("PRAGMA user_version = 99")),
         ("another program's", changed("PRAGMA application_id = 7")),
