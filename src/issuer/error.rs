@@ -139,6 +139,7 @@ impl From<ApplyError> for Refusal {
             ApplyError::Store(error) => error.into(),
             ApplyError::Unknown(id) => Refusal::not_found(format!("there is no lease {id}")),
             ApplyError::Illegal { error } => Refusal::new(RefusalKind::Ended, error.to_string()),
+            ApplyError::NotHeld(_) => Refusal::new(RefusalKind::Ended, error.to_string()),
         }
     }
 }

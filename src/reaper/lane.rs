@@ -258,7 +258,9 @@ impl Lane {
         match self.parts.reaper.store.apply(lease.id, event, at, audit).await {
             Ok(lease) => Ok(lease),
             Err(ApplyError::Store(error)) => Err(error),
-            Err(error @ (ApplyError::Illegal { .. } | ApplyError::Unknown(_))) => {
+            Err(
+                error @ (ApplyError::Illegal { .. } | ApplyError::Unknown(_) | ApplyError::NotHeld(_)),
+            ) => {
                 tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "a lease moved on meanwhile");
                 Ok(lease)
             }

@@ -17,6 +17,10 @@ pub enum StoreErrorKind {
     Corrupt,
     /// Another process holds it.
     Held,
+    /// It cannot be reached, or did not answer in time. Nothing was written.
+    Unavailable,
+    /// Another process serves under this replica's name: this one may write no more.
+    Fenced,
     /// Anything else.
     Other,
 }
@@ -88,6 +92,9 @@ pub enum ApplyError {
         #[from]
         error: IllegalTransition,
     },
+    /// Another process works on the lease's end: this one's claim lapsed and was taken over.
+    #[error("another process works on the end of the lease {0}")]
+    NotHeld(LeaseId),
     /// The store failed; nothing was changed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,5 +1,7 @@
 //! Storing leases.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
@@ -70,6 +72,18 @@ pub struct Page<T> {
     pub next: Option<LeaseId>,
 }
 
+/// For how long a claim on a due lease stands (see [`LeaseStore::due`]).
+pub const CLAIM: Duration = Duration::from_secs(3);
+
+/// Another process that shares the store changed when a lease is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DueElsewhere {
+    /// On this target, at this moment.
+    Lease(TargetName, Timestamp),
+    /// Anything may have changed: word from the others was interrupted.
+    Anything,
+}
+
 /// Storing leases.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
@@ -83,6 +97,9 @@ pub trait LeaseStore: Send + Sync {
     /// Applies an event within one transaction: reads the lease, asks the state machine, writes the result and the audit
     /// record. An event that changes nothing (asking a lease to end that is ending or ended) writes nothing at all. `audit`
     /// is `None` only for [`LeaseEvent::EndAttemptFailed`] repeated with the same error, which would flood the log.
+    ///
+    /// [`LeaseEvent::Ended`] and [`LeaseEvent::EndAttemptFailed`] are refused on a lease that another process has claimed since
+    /// (see [`LeaseStore::due`]); whatever moves the moment at which a lease is due again, and its end, releases its claim.
     ///
     /// # Errors
     /// [`ApplyError`]; nothing is written then.
@@ -123,13 +140,26 @@ pub trait LeaseStore: Send + Sync {
     /// Live leases on a target that are due at `now`, most overdue first; then those whose end is put off beyond
     /// [`FURTHEST_ATTEMPT`], which happens when the clock is set back.
     ///
+    /// Where several processes share the store, this claims what it returns for the calling process: for [`CLAIM`], which
+    /// [`LeaseStore::hold_claims`] prolongs, no other process is given these leases. What others hold is left out.
+    ///
     /// [`FURTHEST_ATTEMPT`]: crate::domain::FURTHEST_ATTEMPT
     ///
     /// # Errors
     /// When the store fails.
     async fn due(&self, target: &TargetName, now: Timestamp, limit: usize) -> Result<Vec<Lease>, StoreError>;
 
-    /// When the next live lease on a target is due; `None`: never.
+    /// Prolongs the claims of this process on what [`LeaseStore::due`] returned to it, to [`CLAIM`] from now. Claims that were
+    /// taken over stay lost. A store of a single process has nothing to do here.
+    ///
+    /// # Errors
+    /// When the store fails; the claims lapse in their time.
+    async fn hold_claims(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// When the next live lease on a target is due; `None`: never. One that another process has claimed is due when that claim
+    /// lapses, so that a process which survives it wakes in time.
     ///
     /// # Errors
     /// When the store fails.
@@ -151,6 +181,13 @@ pub trait LeaseStore: Send + Sync {
         principal: &PrincipalName,
     ) -> Result<(u32, u32), StoreError>;
 
-    /// Every change from now on, after it is durable. A receiver that falls behind is told so and must read again.
+    /// Every change from now on, after it is durable. A receiver that falls behind is told so and must read again. Changes made
+    /// by other processes that share the store come a moment later, and may be told as one where several followed closely.
     fn changes(&self) -> broadcast::Receiver<Lease>;
+
+    /// What other processes that share the store made due, or due earlier. A hint to wake up by and nothing more: it may be
+    /// late or missing. `None` where no other process can share the store.
+    fn due_elsewhere(&self) -> Option<broadcast::Receiver<DueElsewhere>> {
+        None
+    }
 }

@@ -1,6 +1,6 @@
 //! Leases, tokens and audit records, durable.
 //!
-//! Traits stand beside their nouns; [`sqlite`] is the embedded store. Every change carries the [`Draft`] of the audit
+//! Traits stand beside their nouns; [`sqlite`] is the embedded store, [`postgres`] the one that several processes share. Every change carries the [`Draft`] of the audit
 //! record that is written in the same transaction. A store knows the state machine (it applies [`LeaseEvent`]s within
 //! its transaction) and nothing of targets, policy or callers.
 //!
@@ -9,19 +9,22 @@
 
 mod error;
 mod lease;
+pub mod postgres;
 mod server;
 pub mod sqlite;
 mod token;
 
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
-pub use lease::{Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
+pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
 pub use server::{KnownServer, ServerStore};
 pub use token::{StoredToken, TokenHash, TokenStore};
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
+use tokio::sync::watch;
 
 use crate::{
-    audit::{AuditLog, Draft},
+    audit::{AuditLog, ChainHead, Draft},
     domain::InstanceId,
 };
 
@@ -42,6 +45,25 @@ pub trait Store: LeaseStore + TokenStore + ServerStore + AuditLog {
     /// # Errors
     /// When it would not.
     async fn check_writable(&self) -> Result<(), StoreError>;
+
+    /// How far the store's clock is ahead of this process's, as last measured. Whoever shares a store goes by its clock. `None`:
+    /// the store has no clock of its own.
+    fn clock_offset(&self) -> Option<watch::Receiver<SignedDuration>> {
+        None
+    }
+
+    /// This process's name among those that share the store; `None` where there can be no other.
+    fn replica(&self) -> Option<String> {
+        None
+    }
+
+    /// The audit chains of the other processes that share the store, or once did: names and heads.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn other_chains(&self) -> Result<Vec<(String, ChainHead)>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Finishes what is under way and closes. Later calls fail.
     async fn close(&self);
