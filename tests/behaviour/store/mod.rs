@@ -1,9 +1,10 @@
-//! What every store must do (`conformance`), what only the embedded one does (`sqlite`), and what becomes of the audit
-//! log outside it (`log`).
+//! What every store must do (`conformance`), what only the embedded one does (`sqlite`), what only the shared one does
+//! (`postgres`), and what becomes of the audit log outside it (`log`).
 
 mod conformance;
 mod fixtures;
 mod histories;
 mod log;
 mod measures;
+mod postgres;
 mod sqlite;

@@ -1,0 +1,78 @@
+//! [`AuditLog`] on PostgreSQL: the chain of this process, and the heads of the others'.
+
+use async_trait::async_trait;
+
+use super::{
+    PostgresStore,
+    ledger::{Ledger, Needs},
+    readers::Readers,
+    row::{digest, from_json, parsed, signed, unsigned},
+    settings::ReplicaName,
+    writer::Work,
+};
+use crate::{
+    audit::{AuditLog, AuditReadError, ChainHead, Draft, Record},
+    store::StoreError,
+};
+
+/// The most records one question brings back.
+const MOST: usize = 10_000;
+
+#[async_trait]
+impl AuditLog for PostgresStore {
+    async fn read_after(&self, after: u64, limit: usize) -> Result<Vec<Record>, AuditReadError> {
+        let limit = i64::try_from(limit.min(MOST)).unwrap_or(i64::MAX);
+        let sql = "SELECT record FROM audit WHERE replica = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+        self.readers
+            .read(sql, &[&self.writing.replica, &signed(after), &limit], |row| from_json(row, 0))
+            .await
+            .map_err(|error| AuditReadError(Box::new(error)))
+    }
+
+    async fn last_seq(&self) -> Result<u64, AuditReadError> {
+        Ok(*self.announcements.appended.borrow())
+    }
+
+    async fn appended(&self, after: u64) {
+        // It cannot fail: the store itself keeps the sending half.
+        let _ = self.announcements.appended.subscribe().wait_for(|last| *last > after).await;
+    }
+}
+
+/// All chains and their heads, by name.
+pub(super) async fn chains(readers: &Readers) -> Result<Vec<(ReplicaName, ChainHead)>, StoreError> {
+    let sql = "SELECT replica, seq, hash FROM chain ORDER BY replica";
+    readers
+        .read(sql, &[], |row| Ok((parsed(row, 0)?, ChainHead { seq: unsigned(row, 1)?, hash: digest(row, 2)? })))
+        .await
+}
+
+/// A record that accompanies no change of state.
+pub(super) struct Note(pub(super) Draft);
+
+impl Work for Note {
+    type Output = ();
+    type Error = StoreError;
+
+    fn needs(&self, _needs: &mut Needs) {}
+
+    fn run(&self, ledger: &mut Ledger<'_>) -> Result<(), StoreError> {
+        let record = ledger.seal(self.0.clone())?;
+        ledger.append(record);
+        Ok(())
+    }
+}
+
+/// Nothing, durably: every transaction writes at least its own number.
+pub(super) struct Probe;
+
+impl Work for Probe {
+    type Output = ();
+    type Error = StoreError;
+
+    fn needs(&self, _needs: &mut Needs) {}
+
+    fn run(&self, _ledger: &mut Ledger<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
