@@ -1,7 +1,7 @@
 //! Time as a parameter: everything that asks for the time, or waits for one, takes a [`Clock`].
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -55,46 +55,6 @@ impl Clock for SystemClock {
         let read = rustix::time::clock_gettime(clock);
         let seconds = u64::try_from(read.tv_sec).unwrap_or_default();
         Duration::new(seconds, u32::try_from(read.tv_nsec).unwrap_or_default())
-    }
-}
-
-/// A clock put right by how far it is off, which is measured again and again.
-pub struct CorrectedClock {
-    base: Arc<dyn Clock>,
-    offset: watch::Receiver<SignedDuration>,
-}
-
-impl CorrectedClock {
-    /// `offset` is how far the right time is ahead of `base`.
-    pub fn new(base: Arc<dyn Clock>, offset: watch::Receiver<SignedDuration>) -> Self {
-        Self { base, offset }
-    }
-}
-
-#[async_trait]
-impl Clock for CorrectedClock {
-    fn now(&self) -> Timestamp {
-        let now = self.base.now();
-        to_microseconds(now.saturating_add(*self.offset.borrow()).unwrap_or(now))
-    }
-
-    async fn sleep_until(&self, deadline: Timestamp) {
-        let mut offset = self.offset.clone();
-        while self.now() < deadline {
-            let ahead = *offset.borrow_and_update();
-            let deadline = deadline.saturating_sub(ahead).unwrap_or(deadline);
-            tokio::select! {
-                () = self.base.sleep_until(deadline) => return,
-                // Measured anew: what is left to wait may have changed. Nobody measures any more: it stays as it is.
-                changed = offset.changed() => if changed.is_err() {
-                    return self.base.sleep_until(deadline).await;
-                },
-            }
-        }
-    }
-
-    fn uptime(&self) -> Duration {
-        self.base.uptime()
     }
 }
 
@@ -193,6 +153,8 @@ impl Clock for ManualClock {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[tokio::test]
@@ -213,23 +175,6 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!sleeper.is_finished());
         clock.advance(SignedDuration::from_secs(1));
-        sleeper.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_corrected_clock_shows_and_waits_for_the_right_time() {
-        let base = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
-        let (measured, offset) = watch::channel(SignedDuration::from_secs(5));
-        let clock = Arc::new(CorrectedClock::new(Arc::clone(&base) as Arc<dyn Clock>, offset));
-        assert_eq!(clock.now(), Timestamp::from_second(5).unwrap());
-        let sleeper = tokio::spawn({
-            let clock = Arc::clone(&clock);
-            async move { clock.sleep_until(Timestamp::from_second(20).unwrap()).await }
-        });
-        base.advance(SignedDuration::from_secs(9));
-        tokio::task::yield_now().await;
-        assert!(!sleeper.is_finished());
-        measured.send(SignedDuration::from_secs(11)).unwrap();
         sleeper.await.unwrap();
     }
 
