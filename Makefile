@@ -8,7 +8,11 @@ MAKEFLAGS += --no-print-directory
 # Words after `--` for the tests, such as `make test FILTER=reaper`.
 FILTER ?=
 
-.PHONY: help demo test matrix lint deps bench bench-quick docs build clean-cache
+# For `make crash`: how often the server is killed at random, and the seed of an earlier run to repeat.
+KILLS ?= 500
+SEED ?=
+
+.PHONY: help demo test crash matrix lint deps bench bench-quick docs build clean-cache
 
 help: ## Says what there is.
 	@printf 'Mayfly: database credentials that live for minutes.\n\n'
@@ -27,6 +31,11 @@ test: ## Runs all tests, against real PostgreSQL, MariaDB and MySQL servers. FIL
 	@scripts/servers.sh postgres mariadb mysql
 	@cargo test --locked --doc -- $(FILTER)
 	@cargo test --locked --lib --bins --tests -- $(FILTER)
+
+crash: ## Kills the server at every crash point, then KILLS=500 times at random under load; SEED=… repeats a run.
+	@scripts/prerequisites.sh build
+	@scripts/servers.sh postgres mariadb mysql
+	@MAYFLY_CRASH_SEED=$(SEED) MAYFLY_CRASH_KILLS=$(KILLS) scripts/crash.sh
 
 matrix: ## Runs the integration tests on PostgreSQL 15, 16, 17, 18, MariaDB 10.11 and MySQL 9: one line a version.
 	@scripts/prerequisites.sh build

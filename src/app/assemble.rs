@@ -9,8 +9,8 @@ use crate::{
     config::{Config, Environment, ServerSettings, ServerTls},
     crash::{self, Point},
     identity::{ApiToken, Authenticator},
-    issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts},
-    reaper::{Reaper, ReaperParts},
+    issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KnownServers},
+    reaper::{Reaper, ReaperParts, Rounds, RoundsParts},
     store::{
         Store, StoreError, StoreErrorKind,
         sqlite::{SqliteOptions, SqliteStore},
@@ -31,8 +31,14 @@ impl Application {
     ) -> Result<Application, StartError> {
         let store = open_store(config.store.path.clone()).await?;
         crash::here(Point::StartOpened);
-        let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
         let health = Arc::new(HealthBoard::default());
+        let servers = Arc::new(KnownServers::new(
+            Arc::clone(&surroundings.clock),
+            Arc::clone(&store),
+            Arc::clone(&health),
+        ));
+        let surroundings = Surroundings { recognition: Arc::clone(&servers) as Arc<_>, ..surroundings };
+        let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
         let reaper = Arc::new(Reaper::new(ReaperParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
@@ -45,8 +51,16 @@ impl Application {
             random: Arc::clone(&surroundings.random),
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
-            health,
+            health: Arc::clone(&health),
+            servers,
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
+        }));
+        let rounds = Arc::new(Rounds::new(RoundsParts {
+            clock: Arc::clone(&surroundings.clock),
+            random: Arc::clone(&surroundings.random),
+            catalogue: Arc::clone(&catalogue),
+            health,
+            reconciler: issuer.reconciler(),
         }));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&store), Arc::clone(&surroundings.clock)));
         let settings = grpc_settings(&config.server);
@@ -64,6 +78,7 @@ impl Application {
             store: Arc::clone(&store),
             catalogue,
             reaper: Arc::clone(&reaper),
+            rounds: Arc::clone(&rounds),
             tls: server.tls(),
             audit_file: sink.as_ref().map(FileSink::reopener),
             config,
@@ -74,6 +89,7 @@ impl Application {
             store,
             issuer,
             reaper,
+            rounds,
             server,
             sink,
             reloader: Arc::new(reloader),

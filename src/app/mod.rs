@@ -21,7 +21,7 @@ use crate::{
     crash::{self, Point},
     identity::ApiToken,
     issuer::Issuer,
-    reaper::Reaper,
+    reaper::{Reaper, Rounds},
     store::{Store, StoreError},
 };
 
@@ -31,6 +31,7 @@ pub struct Application {
     store: Arc<dyn Store>,
     issuer: Arc<Issuer>,
     reaper: Arc<Reaper>,
+    rounds: Arc<Rounds>,
     server: Bound,
     sink: Option<FileSink>,
     reloader: Arc<Reloader>,
@@ -65,12 +66,14 @@ impl Application {
         self.store.record(started).await?;
         crash::here(Point::StartRecorded);
         self.reaper.open_lanes().await?;
+        self.rounds.open();
         crash::here(Point::StartRecovering);
         let sink = self.sink.map(follow);
         let served = self.server.serve(shutdown.clone()).await;
         tracing::info!("draining");
         let drained = tokio::time::timeout(self.grace, async {
             self.issuer.drain().await;
+            self.rounds.stop().await;
             self.reaper.stop().await;
         });
         if drained.await.is_err() {

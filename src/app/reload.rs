@@ -10,7 +10,7 @@ use crate::{
     audit::{Actor, Draft, Reopener},
     config::{Change, Config, Part},
     issuer::{Catalogue, CatalogueHandle},
-    reaper::Reaper,
+    reaper::{Reaper, Rounds},
     store::Store,
     target::{Surroundings, Target, connect},
 };
@@ -21,6 +21,7 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) catalogue: Arc<CatalogueHandle>,
     pub(super) reaper: Arc<Reaper>,
+    pub(super) rounds: Arc<Rounds>,
     pub(super) tls: Option<TlsHandle>,
     pub(super) audit_file: Option<Reopener>,
     pub(super) config: Config,
@@ -61,6 +62,7 @@ impl Reloader {
         parts.store.record(draft).await?;
         parts.catalogue.replace(catalogue);
         parts.reaper.open_lanes().await?;
+        parts.rounds.open();
         if let Some(file) = &parts.audit_file {
             file.reopen();
         }

@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, health, lease, roles, run, serve, targets, token, whoami,
+    doctor, exit, health, lease, reconcile, roles, run, serve, targets, token, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
@@ -78,8 +78,10 @@ pub enum Command {
     #[command(subcommand)]
     Roles(roles::RolesCommand),
     /// See the databases (administrators)
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "target")]
     Targets(targets::TargetsCommand),
+    /// Compare databases with what the server knows of them, and see to what differs (administrators)
+    Reconcile(reconcile::ReconcileArgs),
     /// Examine a database: version, privileges, clock; says what to run where something is missing
     Doctor(doctor::DoctorArgs),
     /// Make, see and revoke API tokens (administrators)

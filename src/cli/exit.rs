@@ -27,7 +27,7 @@ pub enum Exit {
     Precondition,
     /// No answer in time.
     Deadline,
-    /// `doctor` found problems.
+    /// `doctor` found problems, or `reconcile` left something to see to.
     Problems,
     /// `audit verify` found that the log was changed.
     Unverified,
@@ -52,7 +52,7 @@ const MEANINGS: [(Exit, &str); 15] = [
     (Exit::Unavailable, "the server or the target is unavailable: try again later"),
     (Exit::Precondition, "not possible as things stand (the lease has ended, a privilege is missing, …)"),
     (Exit::Deadline, "no answer in time; the outcome is unknown"),
-    (Exit::Problems, "doctor found problems"),
+    (Exit::Problems, "doctor found problems, or reconcile left something to see to"),
     (Exit::Unverified, "audit verify: the log is not what was written"),
     (Exit::Conflict, "conflict: an idempotency key used for other terms, or a call with it under way"),
     (Exit::Internal, "a defect in Mayfly"),

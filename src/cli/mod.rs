@@ -24,6 +24,7 @@ pub mod health;
 mod holding;
 pub mod lease;
 mod output;
+pub mod reconcile;
 pub mod roles;
 pub mod run;
 pub mod serve;
@@ -119,6 +120,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Lease(command) => lease::run(command, context).await,
         Command::Roles(command) => roles::run(command, context).await,
         Command::Targets(command) => targets::run(command, context).await,
+        Command::Reconcile(args) => reconcile::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Token(command) => token::run(command, context).await,
         Command::Audit(command) => audit::run(command, context).await,

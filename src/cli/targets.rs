@@ -1,11 +1,15 @@
 //! `mayfly targets`: the databases.
 
+mod accept;
+
 use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use accept::AcceptArgs;
+
 use super::{
-    CliError, Context, Exit, duration,
+    CliError, Connection, Context, Exit, duration,
     table::{self, Cell, Column, Paint},
     view,
 };
@@ -16,6 +20,8 @@ use crate::api::proto;
 pub enum TargetsCommand {
     /// List the databases, with their state as last seen; asks none of them anything
     Ls,
+    /// Agree to another server answering for a target than the one known
+    Accept(AcceptArgs),
 }
 
 #[derive(Serialize)]
@@ -27,6 +33,10 @@ struct TargetView {
     roles: Vec<String>,
     last_error: String,
     next_attempt_time: Option<Timestamp>,
+    server_identity: String,
+    server_known_since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    other_server_identity: String,
 }
 
 /// Runs `mayfly targets …`.
@@ -36,15 +46,12 @@ struct TargetView {
 pub async fn run(command: TargetsCommand, context: &mut Context) -> Result<Exit, CliError> {
     match command {
         TargetsCommand::Ls => list(context).await,
+        TargetsCommand::Accept(args) => accept::run(args, context).await,
     }
 }
 
-async fn list(context: &mut Context) -> Result<Exit, CliError> {
-    #[derive(Serialize)]
-    struct Reply {
-        targets: Vec<TargetView>,
-    }
-    let connection = context.connect()?;
+/// All targets there are.
+pub(super) async fn all(connection: &Connection) -> Result<Vec<proto::Target>, CliError> {
     let mut targets = Vec::new();
     let mut page_token = String::new();
     loop {
@@ -54,9 +61,18 @@ async fn list(context: &mut Context) -> Result<Exit, CliError> {
         targets.extend(reply.targets);
         page_token = reply.next_page_token;
         if page_token.is_empty() {
-            break;
+            return Ok(targets);
         }
     }
+}
+
+async fn list(context: &mut Context) -> Result<Exit, CliError> {
+    #[derive(Serialize)]
+    struct Reply {
+        targets: Vec<TargetView>,
+    }
+    let connection = context.connect()?;
+    let targets = all(&connection).await?;
     if context.output.is_json() {
         context.output.json(&Reply { targets: targets.iter().map(TargetView::from).collect() })?;
     } else {
@@ -78,6 +94,9 @@ impl From<&proto::Target> for TargetView {
             roles: target.roles.clone(),
             last_error: target.last_error.clone(),
             next_attempt_time: view::moment(target.next_attempt_time),
+            server_identity: target.server_identity.clone(),
+            server_known_since: view::moment(target.server_known_since),
+            other_server_identity: target.other_server_identity.clone(),
         }
     }
 }

@@ -167,6 +167,8 @@ fn target(c: &mut Comparison<'_>, old: &TargetSettings, new: &TargetSettings) {
     c.live("password", &exposed(old), &exposed(new));
     c.live("auth_plugin", &old.auth_plugin, &new.auth_plugin);
     c.live("expiry", &old.expiry, &new.expiry);
+    c.live("reconcile_every", &old.reconcile.every, &new.reconcile.every);
+    c.live("on_drift", &old.reconcile.on_drift, &new.reconcile.on_drift);
     c.live("tls.mode", &old.tls.mode, &new.tls.mode);
     c.live("tls.ca_file", &old.tls.ca_file, &new.tls.ca_file);
     c.live("tls.certificate_file", &old.tls.client_certificate, &new.tls.client_certificate);

@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Number(u64, u64),
     /// A duration within bounds, both included.
     Duration(Duration, Duration),
+    /// A duration within bounds, both included, or `never`.
+    Period(Duration, Duration),
     /// A list of texts.
     Texts,
     /// A table of texts with free keys.
@@ -63,6 +65,7 @@ const BRIEF: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest TTL; `domain::Ttl` refuses more.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -97,6 +100,8 @@ pub(super) const KEYS: &[Key] = &[
         Default("\"mysql_native_password\""),
     ),
     key("targets.NAME.expiry", Choice(&["server", "issuer"]), Default("\"server\"")),
+    key("targets.NAME.reconcile_every", Kind::Period(SECOND, WEEK), Default("\"15m\"")),
+    key("targets.NAME.on_drift", Choice(&["report", "put_right", "end"]), Default("\"put_right\"")),
     key("targets.NAME.tls.mode", Choice(&["disable", "require", "verify-full"]), Optional),
     key("targets.NAME.tls.ca_file", Path, Optional),
     key("targets.NAME.tls.certificate_file", Path, Optional),
@@ -198,6 +203,9 @@ impl fmt::Display for Kind {
             Kind::Flag => f.write_str("true or false"),
             Kind::Number(min, max) => write!(f, "number, {min} to {max}"),
             Kind::Duration(min, max) => write!(f, "duration, {} to {}", spell(*min), spell(*max)),
+            Kind::Period(min, max) => {
+                write!(f, "duration, {} to {}, or \"never\"", spell(*min), spell(*max))
+            }
             Kind::Texts => f.write_str("list of texts"),
             Kind::Table => f.write_str("table of texts"),
         }

@@ -237,6 +237,24 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// A duration within the key's bounds; `None` within: never.
+    pub(super) fn period(&self, word: &'static str) -> Option<Located<Option<Duration>>> {
+        self.read(word, |value, kind| {
+            let DeValue::String(text) = value else {
+                return Err(format!("expected a {kind}, such as \"30m\", found {}", article(value)));
+            };
+            if text == "never" {
+                return Ok(None);
+            }
+            match (parse_duration(text), kind) {
+                (Some(duration), Kind::Period(min, max)) if (min..=max).contains(&duration) => {
+                    Ok(Some(duration))
+                }
+                _ => Err(format!("expected a {kind}, found {}", quoted(text))),
+            }
+        })
+    }
+
     /// A path; a relative one starts at the directory of the file.
     pub(super) fn path(&self, word: &'static str) -> Option<Located<PathBuf>> {
         let text = self.name(word, 4096)?;

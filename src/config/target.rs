@@ -9,7 +9,9 @@ use super::{
 };
 use crate::{
     domain::{Engine, TargetName},
-    target::{AuthPlugin, Expiry, PoolSettings, TargetSettings, TlsMode, TlsSettings},
+    target::{
+        AuthPlugin, Expiry, OnDrift, PoolSettings, ReconcileSettings, TargetSettings, TlsMode, TlsSettings,
+    },
 };
 
 /// A target as far as it could be read: roles are checked against it also when the rest of it is wrong.
@@ -47,6 +49,7 @@ fn settings(name: &Located<String>, section: &Section<'_>, engine: Option<Engine
              certificate_file and key_file)",
         );
     }
+    let reconcile = reconcile(section);
     let pool = pool(&section.child("pool"));
     let auth_plugin = section.choice("auth_plugin");
     if engine.is_some_and(|engine| engine != Engine::Mariadb) {
@@ -76,6 +79,7 @@ fn settings(name: &Located<String>, section: &Section<'_>, engine: Option<Engine
             AuthPlugin::NativePassword
         },
         expiry: if expiry?.value == "issuer" { Expiry::Issuer } else { Expiry::Server },
+        reconcile: reconcile?,
     })
 }
 
@@ -221,6 +225,16 @@ fn client_certificate(section: &Section<'_>) -> Option<Option<(std::path::PathBu
             None
         }
     }
+}
+
+fn reconcile(section: &Section<'_>) -> Option<ReconcileSettings> {
+    let (every, on_drift) = (section.period("reconcile_every"), section.choice("on_drift"));
+    let on_drift = match on_drift?.value.as_str() {
+        "report" => OnDrift::Report,
+        "end" => OnDrift::End,
+        _ => OnDrift::PutRight,
+    };
+    Some(ReconcileSettings { every: every?.value, on_drift })
 }
 
 fn pool(section: &Section<'_>) -> Option<PoolSettings> {

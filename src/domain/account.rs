@@ -32,6 +32,11 @@ impl AccountName {
         name.strip_prefix(MARK)?.rsplit('_').next()?.parse().ok()
     }
 
+    /// The name of an account as a target shows it; `None` when it is not one of ours.
+    pub fn found(name: &str) -> Option<Self> {
+        Self::lease_of(name).map(|_| Self(name.to_owned()))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -10,8 +10,8 @@ use crate::{
     domain::{Lease, LeaseId, Role, RoleName, TargetName, Ttl},
     identity::Caller,
     policy,
-    store::{LeaseFilter, Page, PageRequest},
-    target::{Examination, Health, Session, Target},
+    store::{KnownServer, LeaseFilter, Page, PageRequest},
+    target::{Examination, Finding, Health, ServerIdentity, Session, Target},
 };
 
 /// The answer to "may I, for how long?".
@@ -38,6 +38,10 @@ pub struct TargetStatus {
     pub live: u64,
     /// How it fares.
     pub health: Health,
+    /// The server known to answer for it; `None`: none ever did.
+    pub server: Option<KnownServer>,
+    /// Another one that was turned away when it was last connected to.
+    pub stranger: Option<ServerIdentity>,
 }
 
 /// A part of the audit log.
@@ -168,18 +172,27 @@ impl Issuer {
         self.authorise(caller, policy::Action::Administer, "target.listed", "targets/-".to_owned()).await?;
         let catalogue = self.catalogue.current();
         let live = self.store.live_by_target().await?;
-        let status = |(name, target): (&TargetName, &Arc<dyn Target>)| TargetStatus {
-            target: Arc::clone(target),
-            roles: catalogue
-                .roles
-                .values()
-                .filter(|role| role.target == *name)
-                .map(|role| role.name.clone())
-                .collect(),
-            live: live.iter().find(|(on, _)| on == name).map_or(0, |(_, count)| *count),
-            health: self.health.of(name),
-        };
-        Ok(catalogue.targets.iter().map(status).collect())
+        let status =
+            async |(name, target): (&TargetName, &Arc<dyn Target>)| -> Result<TargetStatus, Refusal> {
+                Ok(TargetStatus {
+                    target: Arc::clone(target),
+                    roles: catalogue
+                        .roles
+                        .values()
+                        .filter(|role| role.target == *name)
+                        .map(|role| role.name.clone())
+                        .collect(),
+                    live: live.iter().find(|(on, _)| on == name).map_or(0, |(_, count)| *count),
+                    health: self.health.of(name),
+                    server: self.store.known_server(name).await?,
+                    stranger: self.servers.stranger(name),
+                })
+            };
+        let mut targets = Vec::with_capacity(catalogue.targets.len());
+        for entry in &catalogue.targets {
+            targets.push(status(entry).await?);
+        }
+        Ok(targets)
     }
 
     /// Examines a target; changes nothing.
@@ -190,11 +203,36 @@ impl Issuer {
         self.authorise(caller, policy::Action::Administer, "target.examined", format!("targets/{name}"))
             .await?;
         let catalogue = self.catalogue.current();
-        let target = catalogue.targets.get(name);
-        let target = target.ok_or_else(|| Refusal::not_found(format!("there is no target {name}")))?;
+        let target = self.target(name)?;
         let roles: Vec<&Role> =
             catalogue.roles.values().map(|role| &**role).filter(|role| role.target == *name).collect();
-        Ok(target.examine(&roles).await)
+        let mut examination = target.examine(&roles).await;
+        if let Some(finding) = self.identity_finding(name).await? {
+            examination.findings.push(finding);
+        }
+        Ok(examination)
+    }
+
+    /// Whether the server is the one known; nothing when none is.
+    async fn identity_finding(&self, name: &TargetName) -> Result<Option<Finding>, Refusal> {
+        let Some(known) = self.store.known_server(name).await? else { return Ok(None) };
+        Ok(Some(match self.servers.stranger(name) {
+            None => {
+                Finding::fine(format!("the server is the one known since {:.0}: {}", known.since, known.identity))
+            }
+            Some(stranger) => Finding::problem(format!(
+                "another server answers: {stranger}, where {} is known since {:.0}; nothing is issued, renewed or ended on it",
+                known.identity, known.since
+            ))
+            .mended_by(format!("-- if it is meant to be another one now: mayfly target accept {name}")),
+        }))
+    }
+
+    /// A target by its name.
+    pub(super) fn target(&self, name: &TargetName) -> Result<Arc<dyn Target>, Refusal> {
+        let catalogue = self.catalogue.current();
+        let target = catalogue.targets.get(name);
+        target.map(Arc::clone).ok_or_else(|| Refusal::not_found(format!("there is no target {name}")))
     }
 
     /// Records of the audit log above a sequence number, oldest first.

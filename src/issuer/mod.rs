@@ -1,5 +1,7 @@
 //! The use cases, one file each: issue, renew, end, and what callers may look at.
 //!
+//! [`KnownServers`] says which server may be used as a target, and [`Reconciler`] compares targets with the store.
+//!
 //! Each asks `policy` first, makes intent durable in the store before a target is touched, and audits what it did or
 //! refused. The issuer sees targets and the store as traits, never a driver. It marks leases as ending; removing accounts
 //! is the reaper's work.
@@ -9,6 +11,8 @@ mod end;
 mod error;
 mod issue;
 mod look;
+mod recognise;
+mod reconcile;
 mod renew;
 mod tokens;
 
@@ -19,6 +23,10 @@ pub use error::{Refusal, RefusalKind};
 pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;
 pub use look::{AuditPage, RoleCheck, TargetStatus};
+pub use recognise::{KnownServers, Succession};
+pub use reconcile::{
+    Answer, Counts, Discrepancy, DiscrepancyKind, Mode, ReconcileError, ReconcileReport, Reconciler,
+};
 pub use tokens::{MintedToken, NewToken};
 use tokio_util::task::TaskTracker;
 
@@ -41,7 +49,9 @@ pub struct Issuer {
     catalogue: Arc<CatalogueHandle>,
     health: Arc<HealthBoard>,
     reaper: Arc<dyn DueNotice>,
-    renewing: renew::UnderWay,
+    servers: Arc<KnownServers>,
+    renewing: Arc<renew::UnderWay>,
+    reconciler: Arc<Reconciler>,
     tasks: TaskTracker,
 }
 
@@ -57,6 +67,8 @@ pub struct IssuerParts {
     pub catalogue: Arc<CatalogueHandle>,
     /// How targets fare.
     pub health: Arc<HealthBoard>,
+    /// Which servers answer for targets.
+    pub servers: Arc<KnownServers>,
     /// Whom to tell when a lease is due.
     pub reaper: Arc<dyn DueNotice>,
 }
@@ -64,21 +76,32 @@ pub struct IssuerParts {
 impl Issuer {
     /// An issuer made of its parts.
     pub fn new(parts: IssuerParts) -> Self {
-        let IssuerParts { clock, random, store, catalogue, health, reaper } = parts;
+        let IssuerParts { clock, random, store, catalogue, health, servers, reaper } = parts;
+        let renewing = Arc::new(renew::UnderWay::default());
+        let reconciler = Arc::new(Reconciler::new(reconcile::ReconcilerParts {
+            clock: Arc::clone(&clock),
+            store: Arc::clone(&store),
+            catalogue: Arc::clone(&catalogue),
+            reaper: Arc::clone(&reaper),
+            renewing: Arc::clone(&renewing),
+        }));
         Self {
             clock,
             random,
             store,
             catalogue,
             health,
+            servers,
             reaper,
-            renewing: renew::UnderWay::default(),
+            renewing,
+            reconciler,
             tasks: TaskTracker::new(),
         }
     }
 
     /// Stops accepting new leases and returns when those under way are issued or undone.
     pub async fn drain(&self) {
+        self.reconciler.stop();
         self.tasks.close();
         self.tasks.wait().await;
     }

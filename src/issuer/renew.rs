@@ -24,10 +24,14 @@ use crate::{
 pub(super) struct UnderWay(Mutex<BTreeSet<LeaseId>>);
 
 /// A lease's turn; it ends when dropped.
-struct Turn<'a>(&'a UnderWay, LeaseId);
+pub(super) struct Turn<'a>(&'a UnderWay, LeaseId);
 
 impl UnderWay {
-    fn begin(&self, id: LeaseId) -> Result<Turn<'_>, Refusal> {
+    /// Takes a lease's turn.
+    ///
+    /// # Errors
+    /// When somebody has it.
+    pub(super) fn begin(&self, id: LeaseId) -> Result<Turn<'_>, Refusal> {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
             return Ok(Turn(self, id));
         }

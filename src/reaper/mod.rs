@@ -3,6 +3,7 @@
 //! One lane a target, so that a target in trouble delays nobody else's leases. A lane sleeps until its next deadline and
 //! wakes early only for an earlier one; awake, it reads what is due from the store, in bounded batches, and works on that.
 //! It keeps no list of its own: what a crash interrupts is due again at the next start. No lease is ever given up on.
+//! [`Rounds`] have every target compared with the store from time to time.
 //!
 //! Where several processes share the store, each has a lane for every target it has configured, and a lease is worked on by
 //! whoever claimed it ([`claims`]). There is no leader.
@@ -11,6 +12,7 @@ mod backoff;
 mod claims;
 mod end;
 mod lane;
+mod rounds;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +20,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+pub use rounds::{Rounds, RoundsParts};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -23,7 +23,9 @@ pub use finding::{Finding, Severity};
 pub use health::{Health, HealthBoard};
 pub use password::{PASSWORD_LENGTH, generate_password};
 pub use recognition::{AnyServer, Recognition, ServerIdentity};
-pub use settings::{AuthPlugin, Expiry, PoolSettings, TargetSettings, TlsMode, TlsSettings};
+pub use settings::{
+    AuthPlugin, Expiry, OnDrift, PoolSettings, ReconcileSettings, TargetSettings, TlsMode, TlsSettings,
+};
 
 use crate::domain::{
     Account, AccountName, Drift, EndPlan, Engine, FoundAccount, InstanceId, Lease, LeaseId, Mark,

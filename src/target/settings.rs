@@ -30,6 +30,34 @@ pub struct TargetSettings {
     pub auth_plugin: AuthPlugin,
     /// MySQL and MariaDB: who sees to it that accounts expire. Ignored elsewhere.
     pub expiry: Expiry,
+    /// How it is compared with the store.
+    pub reconcile: ReconcileSettings,
+}
+
+/// How a target is compared with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReconcileSettings {
+    /// How often by itself; `None`: never.
+    pub every: Option<Duration>,
+    /// What becomes of an account that was altered behind Mayfly's back.
+    pub on_drift: OnDrift,
+}
+
+impl Default for ReconcileSettings {
+    fn default() -> Self {
+        Self { every: Some(Duration::from_secs(15 * 60)), on_drift: OnDrift::PutRight }
+    }
+}
+
+/// What becomes of an account that was altered behind Mayfly's back. It is audited in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDrift {
+    /// Nothing.
+    Report,
+    /// What was altered is undone; a lease whose account can do more than agreed, and that cannot be undone, is ended.
+    PutRight,
+    /// Its lease is ended.
+    End,
 }
 
 /// How far TLS towards a target must go; libpq's words.

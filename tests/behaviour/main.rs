@@ -15,6 +15,7 @@ mod mysql;
 mod outages;
 mod postgres;
 mod program;
+mod reconcile;
 mod recovery;
 mod sandbox;
 mod store;

@@ -6,7 +6,7 @@ use crate::{
     api::proto,
     audit::Record,
     domain::{EndCause, EndReport, Engine, Lease, LeaseKind, LeaseState, PrincipalKind, Role, StateName},
-    issuer::{Issued, TargetStatus},
+    issuer::{Answer, Discrepancy, DiscrepancyKind, Issued, ReconcileReport, Succession, TargetStatus},
     store::StoredToken,
     target::{Examination, Finding, Session, Severity, Target, TlsMode},
 };
@@ -215,6 +215,9 @@ pub(super) fn target(status: TargetStatus) -> proto::Target {
         roles: status.roles.iter().map(|role| format!("roles/{role}")).collect(),
         last_error: status.health.last_error.unwrap_or_default(),
         next_attempt_time: status.health.next_attempt_at.map(timestamp),
+        server_known_since: status.server.as_ref().map(|server| timestamp(server.since)),
+        server_identity: status.server.map(|server| server.identity).unwrap_or_default(),
+        other_server_identity: status.stranger.map(|stranger| stranger.0).unwrap_or_default(),
     }
 }
 
@@ -240,6 +243,72 @@ fn finding(finding: Finding) -> proto::Finding {
         severity: severity.into(),
         summary: finding.summary,
         remedy: finding.remedy.unwrap_or_default(),
+    }
+}
+
+/// What a reconciliation found and did: as many differences as fit.
+pub(super) fn reconciled(report: ReconcileReport, budget: usize) -> proto::ReconcileTargetResponse {
+    let counts = report.counts;
+    let total = counts.vanished + counts.orphans + counts.reappeared + counts.drifted + counts.disputed;
+    let mut room = budget;
+    let fits = |discrepancy: &proto::Discrepancy| {
+        // A tag and a length come with each.
+        let size = prost::Message::encoded_len(discrepancy) + 8;
+        room = room.saturating_sub(size);
+        room > 0
+    };
+    let discrepancies: Vec<_> = report.discrepancies.into_iter().map(discrepancy).take_while(fits).collect();
+    proto::ReconcileTargetResponse {
+        left_out: total.saturating_sub(discrepancies.len() as u64),
+        discrepancies,
+        counts: Some(proto::ReconcileCounts {
+            leases: counts.leases,
+            accounts: counts.accounts,
+            vanished: counts.vanished,
+            orphans: counts.orphans,
+            reappeared: counts.reappeared,
+            drifted: counts.drifted,
+            disputed: counts.disputed,
+            foreign: counts.foreign,
+            unmarked: counts.unmarked,
+            remaining: counts.remaining,
+        }),
+    }
+}
+
+fn discrepancy(found: Discrepancy) -> proto::Discrepancy {
+    use proto::DiscrepancyAnswer as Said;
+    let kind = match found.kind {
+        DiscrepancyKind::Vanished => proto::DiscrepancyKind::Vanished,
+        DiscrepancyKind::Orphan => proto::DiscrepancyKind::Orphan,
+        DiscrepancyKind::Reappeared => proto::DiscrepancyKind::Reappeared,
+        DiscrepancyKind::Drifted => proto::DiscrepancyKind::Drifted,
+        DiscrepancyKind::Disputed => proto::DiscrepancyKind::Disputed,
+    };
+    let (answer, error, remedy) = match found.answer {
+        Answer::Reported => (Said::Reported, String::new(), None),
+        Answer::Ending => (Said::Ending, String::new(), None),
+        Answer::PutRight => (Said::PutRight, String::new(), None),
+        Answer::Failed { error, remedy } => (Said::Failed, error, remedy),
+    };
+    proto::Discrepancy {
+        kind: kind.into(),
+        account: found.account,
+        lease: format!("leases/{}", found.lease),
+        summary: found.what,
+        answer: answer.into(),
+        error,
+        remedy: remedy.unwrap_or_default(),
+    }
+}
+
+/// Which server is known for a target, and which answers.
+pub(super) fn succession(succession: Succession) -> proto::AcceptServerResponse {
+    proto::AcceptServerResponse {
+        known_since: succession.known.as_ref().map(|known| timestamp(known.since)),
+        known_identity: succession.known.map(|known| known.identity).unwrap_or_default(),
+        other_identity: succession.found.map(|found| found.0).unwrap_or_default(),
+        accepted: succession.accepted,
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{errors::Failure, tls};
 use crate::{
     clock::Clock,
-    target::{TargetError, TargetErrorKind, TargetSettings},
+    target::{Recognition, ServerIdentity, TargetError, TargetErrorKind, TargetSettings},
 };
 
 /// What sessions are called in `pg_stat_activity`.
@@ -44,10 +44,33 @@ pub(super) struct Release {
     pub(super) text: String,
 }
 
+/// What a server that does not say which one it is goes by. Whoever was known by another name is then not recognised.
+const NAMELESS: &str = "unknown";
+
+/// Drawn when a cluster is made, kept by its replicas; everybody may ask.
+const SYSTEM_IDENTIFIER: &str = "(SELECT system_identifier FROM pg_control_system())";
+
+/// What becomes of a connection to a server that is not the one that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strangers {
+    Refused,
+    Welcome,
+}
+
+/// What a server says of itself on connecting.
+#[derive(Debug, Clone)]
+struct Introduction {
+    release: Release,
+    identity: ServerIdentity,
+    /// Its clock minus ours.
+    offset: Option<SignedDuration>,
+}
+
 /// Makes connections to one target.
 pub(super) struct Connector {
     settings: Arc<TargetSettings>,
     clock: Arc<dyn Clock>,
+    recognition: Arc<dyn Recognition>,
     tls: Option<MakeRustlsConnect>,
     /// The target's clock minus ours, as last measured on connecting.
     offset: Mutex<Option<SignedDuration>>,
@@ -55,9 +78,13 @@ pub(super) struct Connector {
 
 impl Connector {
     /// Reads the TLS files; connects nowhere.
-    pub(super) fn new(settings: Arc<TargetSettings>, clock: Arc<dyn Clock>) -> Result<Self, TargetError> {
+    pub(super) fn new(
+        settings: Arc<TargetSettings>,
+        clock: Arc<dyn Clock>,
+        recognition: Arc<dyn Recognition>,
+    ) -> Result<Self, TargetError> {
         let tls = tls::connector(&settings.tls)?;
-        Ok(Self { settings, clock, tls, offset: Mutex::new(None) })
+        Ok(Self { settings, clock, recognition, tls, offset: Mutex::new(None) })
     }
 
     /// The database for administration.
@@ -81,15 +108,39 @@ impl Connector {
         at.checked_add(offset).unwrap_or(at)
     }
 
-    /// Connects to the first host that answers and accepts writes. All hosts together get the time there is for
-    /// connecting, in equal shares, so that one that swallows packets does not use up the others'.
+    /// A moment of the target's clock on ours.
+    pub(super) fn on_our_clock(&self, at: Timestamp) -> Timestamp {
+        let offset = self.offset().unwrap_or(SignedDuration::ZERO);
+        at.checked_sub(offset).unwrap_or(at)
+    }
+
+    /// Connects to the first host that answers, accepts writes and is the server that is known. All hosts together get
+    /// the time there is for connecting, in equal shares, so that one that swallows packets does not use up the others'.
     pub(super) async fn connect(&self, database: &str) -> Result<Connection, TargetError> {
+        let (connection, recognised) = self.connect_to_any(database, Strangers::Refused).await?;
+        recognised.map(|()| connection)
+    }
+
+    /// Connects for looking only: also to a server that is not the one that is known, which is then said.
+    pub(super) async fn connect_to_look(
+        &self,
+        database: &str,
+    ) -> Result<(Connection, Result<(), TargetError>), TargetError> {
+        self.connect_to_any(database, Strangers::Welcome).await
+    }
+
+    async fn connect_to_any(
+        &self,
+        database: &str,
+        strangers: Strangers,
+    ) -> Result<(Connection, Result<(), TargetError>), TargetError> {
         let hosts = u32::try_from(self.settings.hosts.len()).unwrap_or(u32::MAX).max(1);
         let share = self.settings.pool.connect / hosts;
         let mut worst: Option<TargetError> = None;
         for (host, port) in &self.settings.hosts {
             let error = match timeout(share, self.connect_to(host, *port, database)).await {
-                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Ok((_, Err(error)))) if strangers == Strangers::Refused => error,
+                Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
                 Err(_) => TargetError::new(
                     TargetErrorKind::Unavailable,
@@ -105,7 +156,12 @@ impl Connector {
         Err(worst.unwrap_or_else(|| TargetError::new(TargetErrorKind::Refused, "the target has no host")))
     }
 
-    async fn connect_to(&self, host: &str, port: u16, database: &str) -> Result<Connection, TargetError> {
+    async fn connect_to(
+        &self,
+        host: &str,
+        port: u16,
+        database: &str,
+    ) -> Result<(Connection, Result<(), TargetError>), TargetError> {
         let config = self.config(host, port, database);
         let doing = format!("connecting to {host}:{port}");
         let (client, task) = match &self.tls {
@@ -128,10 +184,17 @@ impl Connector {
             tls: self.tls.clone(),
             bound: self.settings.pool.statement + SLACK,
             release: Release { number: 0, text: String::new() },
+            offset: None,
             usable: true,
         };
-        connection.release = self.look(&mut connection).await.map_err(|error| error.while_doing(&doing))?;
-        Ok(connection)
+        let introduction = self.look(&mut connection).await.map_err(|error| error.while_doing(&doing))?;
+        connection.release = introduction.release;
+        connection.offset = introduction.offset;
+        let recognised = self.recognition.recognise(&self.settings.name, &introduction.identity).await;
+        if recognised.is_ok() && introduction.offset.is_some() {
+            *self.offset.lock().unwrap_or_else(PoisonError::into_inner) = introduction.offset;
+        }
+        Ok((connection, recognised))
     }
 
     fn config(&self, host: &str, port: u16, database: &str) -> Config {
@@ -164,30 +227,44 @@ impl Connector {
         config
     }
 
-    /// Learns the server's release and its clock's offset: one message.
-    async fn look(&self, connection: &mut Connection) -> Result<Release, Failure> {
-        let before = self.clock.now();
-        let rows = connection
-            .run(
-                "SELECT current_setting('server_version_num'), current_setting('server_version'), \
-                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
-            )
-            .await?;
-        let after = self.clock.now();
-        let row = rows.first();
-        if let Some(theirs) = row.and_then(|row| Timestamp::from_microsecond(number(row, 2)).ok()) {
-            let halfway = before + after.duration_since(before) / 2;
-            *self.offset.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(theirs.duration_since(halfway));
-        }
-        let number = row.and_then(|row| u32::try_from(number(row, 0)).ok()).unwrap_or(0);
-        let text = row.and_then(|row| text(row, 1)).unwrap_or_default();
-        let text = text.split_whitespace().next().unwrap_or_default().to_owned();
-        if number < OLDEST {
+    /// Learns the server's release, who it is and its clock's offset: one message.
+    async fn look(&self, connection: &mut Connection) -> Result<Introduction, Failure> {
+        let introduction = match self.ask(connection, SYSTEM_IDENTIFIER).await {
+            // Everybody may ask unless somebody took that right away: the server then goes nameless.
+            Err(failure) if failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                self.ask(connection, &format!("'{NAMELESS}'")).await?
+            }
+            answer => answer?,
+        };
+        let Release { number, text } = &introduction.release;
+        if *number < OLDEST {
             let message = format!("the server says it is release {text:?}; PostgreSQL 13 or later is needed");
             return Err(TargetError::new(TargetErrorKind::Refused, message).into());
         }
-        Ok(Release { number, text })
+        Ok(introduction)
+    }
+
+    async fn ask(&self, connection: &mut Connection, identity: &str) -> Result<Introduction, Failure> {
+        let before = self.clock.now();
+        let rows = connection
+            .run(&format!(
+                "SELECT current_setting('server_version_num'), current_setting('server_version'), \
+                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, {identity}"
+            ))
+            .await?;
+        let after = self.clock.now();
+        let row = rows.first();
+        let theirs = row.and_then(|row| Timestamp::from_microsecond(number(row, 2)).ok());
+        let halfway = before + after.duration_since(before) / 2;
+        let version = row.and_then(|row| text(row, 1)).unwrap_or_default();
+        Ok(Introduction {
+            release: Release {
+                number: row.and_then(|row| u32::try_from(number(row, 0)).ok()).unwrap_or(0),
+                text: version.split_whitespace().next().unwrap_or_default().to_owned(),
+            },
+            identity: ServerIdentity(row.and_then(|row| text(row, 3)).unwrap_or(NAMELESS.to_owned())),
+            offset: theirs.map(|theirs| theirs.duration_since(halfway)),
+        })
     }
 }
 
@@ -209,6 +286,7 @@ pub(super) struct Connection {
     tls: Option<MakeRustlsConnect>,
     bound: Duration,
     release: Release,
+    offset: Option<SignedDuration>,
     /// The session is as it was set up, with nothing under way: it may serve another.
     usable: bool,
 }
@@ -217,6 +295,11 @@ impl Connection {
     /// What answers.
     pub(super) fn release(&self) -> &Release {
         &self.release
+    }
+
+    /// The server's clock minus ours, as measured on connecting.
+    pub(super) fn offset(&self) -> Option<SignedDuration> {
+        self.offset
     }
 
     /// Whether it may be used again by somebody else.

@@ -47,12 +47,7 @@ fn creation(new: &NewAccount<'_>, secret: &Secret, expires_at: Timestamp) -> Res
         let value = quote::setting_value(setting, value)?;
         statements.push(format!("ALTER ROLE {name} SET {} TO {value}", quote::setting_name(setting)?));
     }
-    let principal = new.principal;
-    let mark = format!(
-        "mayfly lease={} role={} requester={}:{}",
-        new.lease, role.name, principal.kind, principal.name
-    );
-    statements.push(format!("COMMENT ON ROLE {name} IS {}", quote::literal(&mark)?));
+    statements.push(format!("COMMENT ON ROLE {name} IS {}", quote::literal(&new.mark().to_string())?));
     Ok(statements)
 }
 

@@ -11,9 +11,11 @@ mod create;
 mod end;
 mod errors;
 mod examine;
+mod found;
 mod objects;
 mod pool;
 mod privileges;
+mod put_right;
 mod quote;
 mod templates;
 mod tls;
@@ -27,15 +29,17 @@ use tokio::sync::Semaphore;
 
 use self::{
     connect::{Connector, Release},
+    found::Seen,
     objects::Reach,
     pool::Pool,
 };
 use super::{
     Examination, Finding, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded,
-    Surroundings, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Verifier, generate_password,
+    Surroundings, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Verifier, Which,
+    generate_password,
 };
 use crate::{
-    domain::{Account, Engine, ObjectCounts, Role},
+    domain::{Account, Drift, Engine, FoundAccount, ObjectCounts, Role},
     random::Random,
 };
 
@@ -69,14 +73,15 @@ impl Postgres {
     /// When a TLS file cannot be used.
     pub fn new(settings: TargetSettings, surroundings: Surroundings) -> Result<Self, TargetError> {
         let settings = Arc::new(settings);
-        let connector = Arc::new(Connector::new(Arc::clone(&settings), surroundings.clock)?);
+        let Surroundings { clock, random, recognition } = surroundings;
+        let connector = Arc::new(Connector::new(Arc::clone(&settings), clock, recognition)?);
         let bounds = &settings.pool;
         Ok(Self {
             issuing: Pool::new(&connector, bounds.issuing, bounds)?,
             ending: Pool::new(&connector, bounds.ending, bounds)?,
             visits: Semaphore::new(bounds.ending.max(1)),
             hashing: Semaphore::new(available_parallelism().map_or(1, usize::from)),
-            random: surroundings.random,
+            random,
             connector,
             settings,
         })
@@ -165,6 +170,28 @@ impl Target for Postgres {
         end::sessions(&mut connection, account.name.as_str()).await
     }
 
+    async fn accounts(&self, which: Which<'_>) -> Result<Vec<FoundAccount>, TargetError> {
+        let mut connection = self.ending.get().await?;
+        let seen = found::accounts(&mut connection, which).await?;
+        let on_our_clock = |at| self.connector.on_our_clock(at);
+        let accounts = seen.into_iter().map(|Seen { account, expires_at }| FoundAccount {
+            expires_at: expires_at.map(on_our_clock),
+            ..account
+        });
+        Ok(accounts.collect())
+    }
+
+    async fn put_right(
+        &self,
+        account: LeasedAccount<'_>,
+        drift: &[Drift],
+        expires_at: Timestamp,
+    ) -> Result<(), TargetError> {
+        let mut connection = self.ending.get().await?;
+        let expires_at = self.connector.on_target_clock(expires_at);
+        put_right::put_right(&mut connection, account.account.name.as_str(), drift, expires_at).await
+    }
+
     async fn ping(&self) -> Result<ServerVersion, TargetError> {
         let mut connection = self.ending.get().await?;
         connection
@@ -175,19 +202,25 @@ impl Target for Postgres {
     }
 
     async fn examine(&self, roles: &[&Role]) -> Examination {
-        let mut connection = match self.connector.connect(self.connector.database()).await {
-            Ok(connection) => connection,
-            Err(error) => {
-                let mut finding = Finding::problem(error.to_string());
-                finding.remedy = error.remedy;
-                return Examination { server: None, clock_offset: None, findings: vec![finding] };
-            }
-        };
-        let clock_offset = self.connector.offset();
-        let findings = match examine::examine(&mut connection, roles, clock_offset).await {
+        let (mut connection, recognised) =
+            match self.connector.connect_to_look(self.connector.database()).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    return Examination { server: None, clock_offset: None, findings: vec![problem(error)] };
+                }
+            };
+        let mut findings: Vec<Finding> = recognised.err().map(problem).into_iter().collect();
+        let clock_offset = connection.offset();
+        findings.extend(match examine::examine(&mut connection, roles, clock_offset).await {
             Ok(findings) => findings,
-            Err(failure) => vec![Finding::problem(failure.while_doing("examining the server").to_string())],
-        };
+            Err(failure) => vec![problem(failure.while_doing("examining the server"))],
+        });
         Examination { server: Some(Self::version(connection.release())), clock_offset, findings }
     }
+}
+
+fn problem(error: TargetError) -> Finding {
+    let mut finding = Finding::problem(error.to_string());
+    finding.remedy = error.remedy;
+    finding
 }

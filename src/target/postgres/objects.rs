@@ -15,7 +15,9 @@ use super::{
     end,
     errors::Failure,
     pool::{Manager, Pool},
-    privileges, quote,
+    privileges,
+    put_right::memberships,
+    quote::{self, QuoteError},
     templates::{self, Values},
 };
 use crate::{
@@ -231,39 +233,36 @@ async fn refuse_privileged(connection: &mut Connection, owner: &str) -> Result<(
     Err(error)
 }
 
-/// `keep`: the account stays, a member of nothing.
+/// `keep`: the account stays, a member of nothing, and so are those whom it made members.
 async fn leave_groups(connection: &mut Connection, account: &str, oid: u32) -> Result<(), TargetError> {
     let name = quote::identifier(account)?;
     let groups = memberships(connection, oid).await.map_err(|failure| failure.while_doing(DOING))?;
     if groups.is_empty() {
         return Ok(());
     }
-    let mut names: Vec<&str> = groups.iter().map(|(group, _)| group.as_str()).collect();
+    let mut names: Vec<&str> = groups.iter().map(|membership| membership.group.as_str()).collect();
     names.dedup();
-    let message = format!("REVOKE {} FROM {name}", quote::identifiers(names)?);
-    connection.run(&message).await.map_err(|failure| failure.while_doing("revoking memberships"))?;
+    for group in names {
+        let message = format!("REVOKE {} FROM {name} CASCADE", quote::identifier(group)?);
+        let outcome =
+            connection.run(&message).await.map_err(|failure| failure.while_doing("revoking memberships"));
+        match outcome {
+            // Not ours to revoke: it is found below, and the others are revoked all the same.
+            Err(error) if error.kind == TargetErrorKind::Denied => {}
+            outcome => drop(outcome?),
+        }
+    }
     let left = memberships(connection, oid).await.map_err(|failure| failure.while_doing(DOING))?;
     if left.is_empty() {
         return Ok(());
     }
-    let mut remedy = Vec::new();
-    for (group, grantor) in &left {
-        let (group, grantor) = (quote::identifier(group)?, quote::identifier(grantor)?);
-        remedy.push(format!("REVOKE {group} FROM {name} GRANTED BY {grantor};"));
-    }
+    let release = connection.release().number;
+    let remedy: Result<Vec<String>, _> = left
+        .iter()
+        .map(|membership| Ok::<_, QuoteError>(format!("{};", membership.revocation("", &name, release)?)))
+        .collect();
     let message = format!("the account {account} is still a member of roles that somebody else granted it");
-    Err(TargetError::new(TargetErrorKind::Denied, message).mended_by(remedy.join("\n")))
-}
-
-/// Group and grantor of each membership.
-async fn memberships(connection: &mut Connection, oid: u32) -> Result<Vec<(String, String)>, Failure> {
-    let rows = connection
-        .run(&format!(
-            "SELECT g.rolname, pg_get_userbyid(m.grantor) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid \
-             WHERE m.member = {oid} ORDER BY 1"
-        ))
-        .await?;
-    Ok(rows.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?))).collect())
+    Err(TargetError::new(TargetErrorKind::Denied, message).mended_by(remedy?.join("\n")))
 }
 
 /// A prepared transaction outlives its session, holds its locks and could be committed later: it is rolled back, which

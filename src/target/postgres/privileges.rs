@@ -184,6 +184,9 @@ pub(super) async fn explain_on_account(
     if error.kind != TargetErrorKind::Denied || error.remedy.is_some() {
         return error;
     }
+    if let Some(statement) = demotion(connection, account).await {
+        return error.mended_by(statement);
+    }
     error.remedy = remedy(connection, Needs::default()).await;
     if error.remedy.is_none() && connection.release().number >= ADMIN_OPTION_SINCE {
         let user = user(connection).await;
@@ -193,4 +196,16 @@ pub(super) async fn explain_on_account(
             .map(|(account, user)| format!("GRANT {account} TO {user} WITH ADMIN OPTION;"));
     }
     error
+}
+
+/// Nobody but a superuser may touch a superuser and, up to 15, an account that may replicate: the statement that makes an
+/// account that somebody made one ordinary again.
+async fn demotion(connection: &mut Connection, account: &str) -> Option<String> {
+    let (name, value) = (quote::identifier(account).ok()?, quote::literal(account).ok()?);
+    let question = format!("SELECT rolsuper, rolreplication FROM pg_roles WHERE rolname = {value}");
+    let rows = connection.run(&question).await.ok()?;
+    let row = rows.first()?;
+    let (superuser, replicates) = (truth(row, 0), truth(row, 1));
+    let untouchable = superuser || (replicates && connection.release().number < ADMIN_OPTION_SINCE);
+    untouchable.then(|| format!("ALTER ROLE {name} NOSUPERUSER NOREPLICATION;"))
 }

@@ -41,9 +41,11 @@ pub(super) struct Held {
     pub(super) account: String,
     /// Under which idempotency key it was asked for.
     pub(super) key: String,
+    /// For how many seconds.
+    pub(super) ttl: u32,
     password: Password,
     /// It works until then, or longer.
-    promised: Timestamp,
+    pub(super) promised: Timestamp,
     /// Its end was asked for; whether that was heard is not known.
     pub(super) end_asked: bool,
     /// Its end was acknowledged.
@@ -85,12 +87,13 @@ pub(super) fn is_live(state: LeaseState) -> bool {
 }
 
 impl Held {
-    fn of(reply: proto::IssueLeaseResponse, key: &str) -> Self {
+    fn of(reply: proto::IssueLeaseResponse, key: &str, ttl: u32) -> Self {
         let (lease, credential) = (reply.lease.unwrap(), reply.credential.unwrap());
         Self {
             lease: lease.name,
             account: credential.username,
             key: key.to_owned(),
+            ttl,
             password: Password::new(credential.password),
             promised: moment(lease.expire_time),
             end_asked: false,
@@ -111,6 +114,28 @@ impl Held {
         database.login(&self.account, &self.password).await
     }
 
+    /// Asserts that it is of no use any more.
+    pub(super) async fn assert_over(&mut self, database: &Database) {
+        assert!(self.log_in(database).await.is_err(), "ended, and logs in: {self:?}");
+        assert_ne!(self.session_answers().await, Some(true), "ended, with a session: {self:?}");
+    }
+
+    /// Asks for a fresh password, which takes the place of this one.
+    pub(super) async fn ask_again(&mut self, caller: &Caller, role: &str) -> Result<(), Status> {
+        self.in_doubt = true;
+        let again = caller.issue(role, self.ttl, &self.key).await?;
+        assert_eq!(again.lease, self.lease, "one key, two leases");
+        assert!(again.promised >= self.promised, "shortened: {self:?} is {again:?}");
+        let (session, end_asked, end_told) = (self.session.take(), self.end_asked, self.end_told);
+        *self = Self { session, end_asked, end_told, ..again };
+        Ok(())
+    }
+
+    /// Whether it has a session open.
+    pub(super) fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
     /// Opens a session that owns something, so that every step of ending has something to do.
     pub(super) async fn settle_in(&mut self, database: &Database) -> Result<(), String> {
         let mut session = self.log_in(database).await?;
@@ -128,6 +153,20 @@ impl Held {
         Some(self.session.as_mut()?.ask("SELECT 1").await.is_ok())
     }
 
+    /// Asserts that it logs in and reads, for as long as it must; a busy server may turn it away once or twice.
+    pub(super) async fn assert_logs_in(&self, database: &Database) {
+        let mut refusals = Vec::new();
+        while self.must_work() && refusals.len() < 5 {
+            let read = async { self.log_in(database).await?.ask("SELECT item FROM orders").await };
+            match read.await {
+                Ok(_) => return,
+                Err(error) => refusals.push(error),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(!self.must_work(), "lost: {self:?}: {refusals:?}");
+    }
+
     /// Asserts what was promised: while it must work, its lease says so and its password logs in.
     pub(super) async fn assert_kept(&mut self, lease: &proto::Lease, database: &Database) {
         let state = lease.state();
@@ -136,12 +175,7 @@ impl Held {
         }
         assert_eq!(state, LeaseState::Active, "lost: {self:?} is {lease:?}");
         assert!(moment(lease.expire_time) >= self.promised, "shortened: {self:?} is {lease:?}");
-        let mut login = match self.log_in(database).await {
-            Ok(login) => login,
-            Err(_) if !self.must_work() => return,
-            Err(error) => panic!("lost: {self:?} cannot log in: {error}"),
-        };
-        login.ask("SELECT item FROM orders").await.unwrap_or_else(|error| panic!("lost: {self:?}: {error}"));
+        self.assert_logs_in(database).await;
         if self.session_answers().await == Some(false) {
             assert!(!self.must_work(), "lost: the session of {self:?}");
         }
@@ -172,14 +206,16 @@ impl Caller {
             purpose: String::new(),
             idempotency_key: key.to_owned(),
         });
-        answer(self.client.clone().issue_lease(request)).await.map(|reply| Held::of(reply, key))
+        answer(self.client.clone().issue_lease(request)).await.map(|reply| Held::of(reply, key, ttl))
     }
 
     /// Moves an expiry; what is promised moves only once that was told.
     pub(super) async fn renew(&self, held: &mut Held, ttl: u32) -> Result<(), Status> {
         let request = self.with(RenewLeaseRequest { name: held.lease.clone(), ttl: Some(seconds(ttl)) });
         let reply = answer(self.client.clone().renew_lease(request)).await?;
-        held.promised = moment(reply.lease.unwrap().expire_time);
+        let promised = moment(reply.lease.unwrap().expire_time);
+        assert!(promised >= held.promised, "shortened: {held:?} by a renewal to {promised}");
+        held.promised = promised;
         Ok(())
     }
 

@@ -4,7 +4,10 @@
 //! Whoever adds a crash point says in [`scenario`] what has to be done for it to be passed.
 
 mod caller;
+mod everything;
 mod place;
 mod scenario;
 mod slate;
+mod soak;
 mod sweep;
+mod worker;

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{Read as _, Seek as _, SeekFrom},
     os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
     path::PathBuf,
     process::Stdio,
@@ -115,7 +116,7 @@ impl Place {
     /// Starts `mayfly serve`, armed to crash if so told.
     pub(super) fn start(&self, charge: Option<&str>) -> Served<'_> {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let seen = usize::try_from(log.metadata().unwrap().len()).unwrap();
+        let seen = log.metadata().unwrap().len();
         let mut command = self.program();
         command.args(["serve", "--config"]).arg(self.path("mayfly.toml"));
         command.envs(charge.map(|charge| (crash::VARIABLE, charge)));
@@ -124,7 +125,9 @@ impl Place {
     }
 
     fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mayfly"));
+        // Whatever becomes of the test, nothing it started is left running.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_mayfly")]);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.directory.path());
         command
     }
@@ -181,7 +184,7 @@ impl Place {
 pub(super) struct Served<'p> {
     place: &'p Place,
     child: Child,
-    seen: usize,
+    seen: u64,
 }
 
 impl Served<'_> {
@@ -204,8 +207,11 @@ impl Served<'_> {
 
     /// Where it listens, once it has said so.
     fn address(&self) -> Option<String> {
-        let log = self.place.log();
-        let line = log.get(self.seen..)?.lines().find(|line| line.contains("\"message\":\"listening\""))?;
+        let mut log = fs::File::open(self.place.path("log")).ok()?;
+        log.seek(SeekFrom::Start(self.seen)).ok()?;
+        let mut text = String::new();
+        log.read_to_string(&mut text).ok()?;
+        let line = text.lines().find(|line| line.contains("\"message\":\"listening\""))?;
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(format!("http://{}", line["address"].as_str()?))
     }

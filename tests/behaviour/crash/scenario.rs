@@ -11,7 +11,7 @@ use super::{
 /// Seconds of a lease that outlives its test.
 pub(super) const LONG: u32 = 300;
 /// Seconds of a lease that does not.
-pub(super) const SHORT: u32 = 3;
+const SHORT: u32 = 3;
 
 /// What is done to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,12 @@ pub(super) enum Act {
     Expire,
     /// All of these.
     Life,
+    /// A command of the program is run by the administrator, while a lease with a session and an object lives.
+    Command(&'static [&'static str]),
 }
+
+/// Ends whatever lives.
+const REVOKE_ALL: &[&str] = &["lease", "revoke", "--target", "target", "--reason", "a test of crashes"];
 
 /// How a point is swept.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +76,8 @@ pub(super) fn scenario(point: Point) -> Option<Scenario> {
         Point::UndoMarked => reached_by(Act::Refused),
         Point::RenewPlanned | Point::RenewStored => reached_by(Act::Renew),
         Point::RenewMoved => on_target(Act::Renew),
-        Point::EndAsked | Point::EndMarked => reached_by(Act::Revoke),
+        Point::EndAsked => reached_by(Act::Revoke),
+        Point::EndMarked => reached_by(Act::Command(REVOKE_ALL)),
         Point::EndDue | Point::EndBegun | Point::EndRecorded => also_later(reached_by(Act::Expire)),
         Point::EndDisabled | Point::EndSessionsEnded | Point::EndSettled | Point::EndRemoved => {
             also_later(on_target(Act::Release))
@@ -133,6 +139,13 @@ impl<'p> Story<'p> {
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
             }
+            Act::Command(arguments) => {
+                self.settled_in(caller, LONG).await?;
+                if arguments == REVOKE_ALL {
+                    self.held.iter_mut().for_each(|held| held.end_asked = true);
+                }
+                self.place.command(&caller.address, arguments).await;
+            }
             Act::Life => {
                 for act in [Act::Repeat, Act::Renew, Act::Release, Act::Refused, Act::Expire] {
                     Box::pin(self.play(act, caller)).await?;
@@ -165,10 +178,6 @@ impl<'p> Story<'p> {
 
     async fn repeat(&mut self, caller: &Caller) -> Result<(), Status> {
         let at = self.issue(caller, LONG).await?;
-        self.held[at].in_doubt = true;
-        let again = caller.issue(&self.place.role, LONG, &self.held[at].key).await?;
-        assert_eq!(again.lease, self.held[at].lease, "one key, two leases");
-        self.held[at] = again;
-        Ok(())
+        self.held[at].ask_again(caller, &self.place.role).await
     }
 }

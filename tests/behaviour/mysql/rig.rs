@@ -10,8 +10,8 @@ use mayfly::{
     },
     random::{Random, SystemRandom},
     target::{
-        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, Secret, Surroundings, Target,
-        TargetError, TargetSettings, TlsMode, TlsSettings, generate_password, mysql::Mysql,
+        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, ReconcileSettings, Secret, Surroundings,
+        Target, TargetError, TargetSettings, TlsMode, TlsSettings, generate_password, mysql::Mysql,
     },
 };
 use mysql_async::{Conn, prelude::Queryable};
@@ -74,6 +74,7 @@ pub(crate) fn settings(engine: Engine, port: u16, user: &str, password: Password
         },
         auth_plugin: AuthPlugin::NativePassword,
         expiry: Expiry::Server,
+        reconcile: ReconcileSettings::default(),
     }
 }
 

@@ -38,7 +38,11 @@ async fn an_account_carries_its_lease_and_nothing_but_a_verifier() {
         )
         .await
         .unwrap();
-    let mark = format!("mayfly lease={} role=orders requester=human:alice@example.com", lease.id);
+    let instance = crate::support::instance();
+    let mark = format!(
+        "mayfly instance={instance} lease={} role=orders requester=human:alice@example.com",
+        lease.id
+    );
     assert_eq!(row.get::<_, String>(0), mark);
     assert_eq!(row.get::<_, String>(1), secret.verifier.as_str());
     assert!(!row.get::<_, bool>(2));

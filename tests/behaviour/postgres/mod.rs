@@ -1,7 +1,10 @@
 //! The PostgreSQL engine, against a real server, administered by an account that is no superuser.
 
+mod altered;
 mod ending;
+mod found;
 mod hostile;
+mod identity;
 mod issuing;
 mod objects;
 mod reaching;
@@ -12,14 +15,14 @@ use jiff::{SignedDuration, Timestamp};
 use mayfly::{
     clock::{Clock, SystemClock},
     domain::{
-        Account, AccountName, EndPlan, Engine, LeaseId, LeaseLimits, OwnedObjects, PrincipalKind,
-        PrincipalRef, Role, Statements, Template, Ttl, TtlBounds,
+        Account, AccountName, Drift, EndPlan, Engine, Expected, FoundAccount, LeaseId, LeaseLimits,
+        OwnedObjects, PrincipalKind, PrincipalRef, Role, Statements, Template, Ttl, TtlBounds, drift,
     },
     random::{Random, SystemRandom},
     sandbox::Server,
     target::{
-        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, Secret, Surroundings, Target,
-        TargetError, TargetSettings, TlsMode, TlsSettings, postgres::Postgres,
+        AuthPlugin, Expiry, LeasedAccount, NewAccount, PoolSettings, ReconcileSettings, Secret, Surroundings,
+        Target, TargetError, TargetSettings, TlsMode, TlsSettings, Which, postgres::Postgres,
     },
 };
 use tokio_postgres::{Client, error::SqlState};
@@ -47,6 +50,7 @@ fn settings<S: Borrow<Server>>(pg: &PgFixture<S>) -> TargetSettings {
         pool: PoolSettings { issuing: 4, ending: 2, ..PoolSettings::default() },
         auth_plugin: AuthPlugin::NativePassword,
         expiry: Expiry::Server,
+        reconcile: ReconcileSettings::default(),
     }
 }
 
@@ -167,6 +171,18 @@ impl<S: Borrow<Server>> House<S> {
     async fn exists(&self, name: &str) -> bool {
         let rows = self.pg.superuser().await.query("SELECT FROM pg_roles WHERE rolname = $1", &[&name]).await;
         !rows.unwrap().is_empty()
+    }
+
+    /// The account as the target shows it.
+    async fn found(&self, lease: &Lease) -> FoundAccount {
+        let found = self.target.accounts(Which::Named(&[&lease.account.name])).await;
+        found.unwrap_or_else(|error| panic!("{error:?}")).pop().unwrap()
+    }
+
+    /// What differs from an account that is in these groups and expires then.
+    async fn drift(&self, lease: &Lease, groups: &[String], expires_at: Timestamp) -> Vec<Drift> {
+        let expected = Expected { account: &lease.account, expires_at: Some(expires_at), member_of: groups };
+        drift(&expected, &self.found(lease).await, self.target.keeps_expiry())
     }
 
     /// Every step of ending, each twice; then nothing is there.

@@ -14,7 +14,7 @@ use mayfly::{
         PrincipalKind, Role, RoleName, StateName, Statements, TargetName, TokenId, Ttl, TtlBounds,
     },
     identity::Caller,
-    issuer::{Catalogue, CatalogueHandle, IssueRequest, Issued, Issuer, IssuerParts, Refusal},
+    issuer::{Catalogue, CatalogueHandle, IssueRequest, Issued, Issuer, IssuerParts, KnownServers, Refusal},
     random::SystemRandom,
     reaper::{Reaper, ReaperParts},
     sandbox::{Sample, Server},
@@ -23,8 +23,8 @@ use mayfly::{
         sqlite::{SqliteOptions, SqliteStore},
     },
     target::{
-        AuthPlugin, Expiry, HealthBoard, PoolSettings, Surroundings, Target, TargetSettings, TlsMode,
-        TlsSettings, connect,
+        AuthPlugin, Expiry, HealthBoard, PoolSettings, ReconcileSettings, Surroundings, Target,
+        TargetSettings, TlsMode, TlsSettings, connect,
     },
 };
 use tempfile::TempDir;
@@ -88,6 +88,7 @@ impl Database {
             },
             auth_plugin: AuthPlugin::NativePassword,
             expiry: Expiry::Server,
+            reconcile: ReconcileSettings::default(),
         }
     }
 
@@ -188,6 +189,11 @@ impl World {
             random: Arc::new(SystemRandom),
             store: Arc::clone(&store) as Arc<dyn Store>,
             catalogue: Arc::clone(&catalogue),
+            servers: Arc::new(KnownServers::new(
+                Arc::clone(&clock) as Arc<dyn Clock>,
+                Arc::clone(&store) as Arc<dyn Store>,
+                Arc::clone(&health),
+            )),
             health,
             reaper: Arc::clone(&reaper) as Arc<_>,
         }));

@@ -12,10 +12,16 @@ use super::super::{
 };
 use crate::{
     api::proto::{
-        self, ExamineTargetRequest, ExamineTargetResponse, ListTargetsRequest, ListTargetsResponse,
+        self, AcceptServerRequest, AcceptServerResponse, ExamineTargetRequest, ExamineTargetResponse,
+        ListTargetsRequest, ListTargetsResponse, ReconcileTargetRequest, ReconcileTargetResponse,
     },
     domain::TargetName,
+    issuer::Mode,
+    target::ServerIdentity,
 };
+
+/// Bytes of the longest identity a server can have.
+const LONGEST_IDENTITY: usize = 200;
 
 /// The databases.
 pub(in super::super) struct Service(pub(in super::super) Arc<Shared>);
@@ -56,4 +62,48 @@ impl proto::target_service_server::TargetService for Service {
         let found = self.0.issuer.examine_target(call.caller(), &name).await;
         Ok(Response::new(convert::examination(found.map_err(|refusal| call.refused(&refusal))?)))
     }
+
+    async fn reconcile_target(
+        &self,
+        request: Request<ReconcileTargetRequest>,
+    ) -> Result<Response<ReconcileTargetResponse>, Status> {
+        let call = Call::of(request)?;
+        let mut fields = Fields::default();
+        let name: Option<TargetName> = fields.take("name", resource("targets", &call.message.name));
+        let name = name.ok_or_else(|| fields.refuse())?;
+        let mode = if call.message.dry_run { Mode::DryRun } else { Mode::Act };
+        let report = self.0.issuer.reconcile_target(call.caller(), &name, mode).await;
+        let report = report.map_err(|refusal| call.refused(&refusal))?;
+        Ok(Response::new(convert::reconciled(report, self.0.reply_budget)))
+    }
+
+    async fn accept_server(
+        &self,
+        request: Request<AcceptServerRequest>,
+    ) -> Result<Response<AcceptServerResponse>, Status> {
+        let call = Call::of(request)?;
+        let mut fields = Fields::default();
+        let name: Option<TargetName> = fields.take("name", resource("targets", &call.message.name));
+        let identity = fields.take("identity", identity(&call.message));
+        let (Some(name), Some(identity)) = (name, identity) else { return Err(fields.refuse()) };
+        let succession = if call.message.validate_only {
+            self.0.issuer.succession(call.caller(), &name).await
+        } else {
+            self.0.issuer.accept_server(call.caller(), &name, &identity).await
+        };
+        let succession = succession.map_err(|refusal| call.refused(&refusal))?;
+        Ok(Response::new(convert::succession(succession)))
+    }
+}
+
+/// The server that is meant; it may stay unnamed when nothing is agreed to yet.
+fn identity(message: &AcceptServerRequest) -> Result<ServerIdentity, &'static str> {
+    let text = message.identity.as_str();
+    if text.is_empty() && !message.validate_only {
+        return Err("say which server is meant");
+    }
+    if text.len() > LONGEST_IDENTITY || text.chars().any(char::is_control) {
+        return Err("is at most 200 bytes on one line");
+    }
+    Ok(ServerIdentity(text.to_owned()))
 }
