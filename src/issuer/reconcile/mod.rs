@@ -181,6 +181,6 @@ fn unless_moved_on<T>(applied: Result<T, ApplyError>) -> Result<Option<T>, Store
     match applied {
         Ok(lease) => Ok(Some(lease)),
         Err(ApplyError::Store(error)) => Err(error),
-        Err(ApplyError::Illegal { .. } | ApplyError::Unknown(_)) => Ok(None),
+        Err(ApplyError::Illegal { .. } | ApplyError::Unknown(_) | ApplyError::NotHeld(_)) => Ok(None),
     }
 }
