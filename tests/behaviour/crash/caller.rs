@@ -167,7 +167,8 @@ impl Held {
         assert!(!self.must_work(), "lost: {self:?}: {refusals:?}");
     }
 
-    /// Asserts what was promised: while it must work, its lease says so and its password logs in.
+    /// Asserts what was promised: while it must work, its lease says so and its password logs in. What the books say is a
+    /// promise, too.
     pub(super) async fn assert_kept(&mut self, lease: &proto::Lease, database: &Database) {
         let state = lease.state();
         if !self.must_work() {
@@ -175,6 +176,7 @@ impl Held {
         }
         assert_eq!(state, LeaseState::Active, "lost: {self:?} is {lease:?}");
         assert!(moment(lease.expire_time) >= self.promised, "shortened: {self:?} is {lease:?}");
+        self.promised = moment(lease.expire_time);
         self.assert_logs_in(database).await;
         if self.session_answers().await == Some(false) {
             assert!(!self.must_work(), "lost: the session of {self:?}");

@@ -4,12 +4,13 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{between, path, read};
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/operating.md",
     "docs/security.md",
     "docs/failures.md",
+    "docs/crash-safety.md",
     "docs/architecture.md",
 ];
 
@@ -103,6 +104,14 @@ fn every_test_the_threat_table_names_exists() {
     let (table, _) = table.split_once("\n## ").unwrap();
     for name in tests_named(table) {
         assert!(sources.contains(&format!("fn {name}")), "docs/security.md: there is no test {name}");
+    }
+}
+
+#[test]
+fn every_crash_point_is_in_the_page_about_crashes() {
+    let page = read("docs/crash-safety.md");
+    for point in mayfly::crash::Point::ALL {
+        assert!(page.contains(&format!("`{}`", point.as_str())), "docs/crash-safety.md: {}", point.as_str());
     }
 }
 

@@ -1,5 +1,7 @@
 //! The server's end: in good order, at once, and without warning.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 use super::{home::Home, process::Shell};
@@ -65,6 +67,7 @@ async fn no_more_calls(shell: &Shell) {
 #[tokio::test]
 async fn a_second_signal_stops_at_once_and_the_next_start_cleans_up() {
     let Some((home, proxy)) = wired().await else { return };
+    impatient(&home, "1s");
     let (served, database) = (home.serve().await, behind(&home));
     let app = served.app().await;
     proxy.pause();
@@ -87,6 +90,94 @@ async fn a_second_signal_stops_at_once_and_the_next_start_cleans_up() {
     let account = lease["account"].as_str().unwrap();
     assert!(!database.has_account(database.server.unwrap(), account).await);
     again.stop().await;
+}
+
+/// Bounds on the target that do not make a test wait: with these, what was being created is given up after some 20 s.
+fn impatient(home: &Home, statement: &str) {
+    let section = format!("[targets.{}]\n", home.databases[0].engine);
+    let bounds =
+        format!("{section}pool.wait = \"500ms\"\npool.connect = \"1s\"\npool.statement = \"{statement}\"\n");
+    home.replace(&section, &bounds);
+}
+
+/// The lease of an issue that hangs on the wire.
+async fn hanging(app: &Shell) -> serde_json::Value {
+    eventually("a lease is being provisioned", async || {
+        app.leases(&["provisioning"]).await.into_iter().next()
+    })
+    .await
+}
+
+/// Starts again; the lease must come to an end in `state`, and leave nothing.
+async fn cleaned_up_at_the_next_start(home: &Home, lease: &serde_json::Value, state: &str) {
+    let (again, database) = (home.serve().await, behind(home));
+    again.administrator().reaches(lease["name"].as_str().unwrap(), state).await;
+    let account = lease["account"].as_str().unwrap();
+    assert!(!database.has_account(database.server.unwrap(), account).await, "{account}");
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_target_does_not_answer_while_draining_is_given_up_and_undone() {
+    let Some((home, proxy)) = wired().await else { return };
+    impatient(&home, "1s");
+    let served = home.serve().await;
+    let app = served.app().await;
+    let role = format!("{}-read", home.databases[0].engine);
+    app.issue(&role, &[]).await;
+    proxy.pause();
+    let issuing = app.start(&["creds", &role]);
+    let lease = hanging(&app).await;
+    // Long before the 20 s of grace are over.
+    let stopped =
+        tokio::time::timeout(Duration::from_secs(15), served.process.end(Signal::TERM)).await.unwrap();
+    assert_eq!(stopped.code(), 0, "{stopped:?}");
+    assert!(!stopped.err.contains("not everything under way ended in time"), "{stopped:?}");
+    // The caller was told; it has nothing in its hands.
+    issuing.ended().await.refused(8);
+    proxy.resume();
+    cleaned_up_at_the_next_start(&home, &lease, "failed").await;
+}
+
+#[tokio::test]
+async fn what_is_not_over_by_the_end_of_the_grace_is_taken_up_at_the_next_start() {
+    let Some((home, proxy)) = wired().await else { return };
+    impatient(&home, "4s");
+    home.replace("shutdown_grace = \"20s\"", "shutdown_grace = \"500ms\"");
+    let served = home.serve().await;
+    let app = served.app().await;
+    let role = format!("{}-read", home.databases[0].engine);
+    app.issue(&role, &[]).await;
+    proxy.pause();
+    let issuing = app.start(&["creds", &role]);
+    let lease = hanging(&app).await;
+    let stopped = served.process.end(Signal::TERM).await;
+    assert_eq!(stopped.code(), 0, "{stopped:?}");
+    assert!(stopped.err.contains("it is taken up at the next start"), "{stopped:?}");
+    issuing.ended().await.refused(8);
+    proxy.resume();
+    cleaned_up_at_the_next_start(&home, &lease, "failed").await;
+}
+
+#[tokio::test]
+async fn an_end_that_the_second_signal_interrupts_is_taken_up_at_the_next_start() {
+    let Some((home, proxy)) = wired().await else { return };
+    let (served, database) = (home.serve().await, behind(&home));
+    let app = served.app().await;
+    let issued = app.issue(&format!("{}-read", database.engine), &[]).await;
+    let password = mayfly::domain::Password::new(issued.password.clone());
+    let mut session = database.login(&issued.account, &password).await.unwrap();
+    proxy.pause();
+    app.mayfly(&["lease", "release", &issued.lease]).await.ok();
+    let lease = app.lease(&issued.lease).await;
+    assert_eq!(lease["state"], "ending");
+    served.process.signal(Signal::TERM);
+    no_more_calls(&app).await;
+    let ended = served.process.end(Signal::TERM).await;
+    assert_eq!(ended.code(), 1, "{ended:?}");
+    proxy.resume();
+    cleaned_up_at_the_next_start(&home, &lease, "released").await;
+    session.ask("SELECT 1").await.unwrap_err();
 }
 
 #[tokio::test]
