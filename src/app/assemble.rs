@@ -6,16 +6,18 @@ use super::{Application, Reloader, StartError, reload::Parts};
 use crate::{
     api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
-    config::{Config, Environment, ServerSettings, ServerTls},
+    clock::Clock,
+    config::{Config, Environment, ServerSettings, ServerTls, SharedStore, StoreSettings},
     crash::{self, Point},
     identity::{ApiToken, Authenticator},
     issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KnownServers},
     reaper::{Reaper, ReaperParts, Rounds, RoundsParts},
     store::{
-        Store, StoreError, StoreErrorKind,
+        Store, StoreClock, StoreError, StoreErrorKind,
+        postgres::{PostgresOptions, PostgresSettings, PostgresStore},
         sqlite::{SqliteOptions, SqliteStore},
     },
-    target::{HealthBoard, Surroundings, connect},
+    target::{HealthBoard, Surroundings, TargetError, connect, postgres::tls::connector},
 };
 
 impl Application {
@@ -29,7 +31,7 @@ impl Application {
         surroundings: Surroundings,
         environment: &(dyn Environment + Sync),
     ) -> Result<Application, StartError> {
-        let store = open_store(config.store.path.clone()).await?;
+        let (store, surroundings) = open_store(&config.store, surroundings).await?;
         crash::here(Point::StartOpened);
         let health = Arc::new(HealthBoard::default());
         let servers = Arc::new(KnownServers::new(
@@ -99,7 +101,41 @@ impl Application {
     }
 }
 
-async fn open_store(path: PathBuf) -> Result<Arc<dyn Store>, StoreError> {
+/// The store, and surroundings whose clock is the store's: processes that share one go by one clock.
+async fn open_store(
+    settings: &StoreSettings,
+    surroundings: Surroundings,
+) -> Result<(Arc<dyn Store>, Surroundings), StartError> {
+    let store: Arc<dyn Store> = match settings {
+        StoreSettings::File(path) => open_file(path.clone()).await?,
+        StoreSettings::Shared(shared) => {
+            let settings = shared_store(shared).map_err(StartError::StoreTls)?;
+            Arc::new(PostgresStore::open(settings, Arc::clone(&surroundings.clock)).await?)
+        }
+    };
+    let clock = match store.clock_offset() {
+        Some(offset) => Arc::new(StoreClock::new(surroundings.clock, offset)) as Arc<dyn Clock>,
+        None => surroundings.clock,
+    };
+    Ok((store, Surroundings { clock, ..surroundings }))
+}
+
+/// How to reach a store as it is configured.
+///
+/// # Errors
+/// When its TLS files cannot be used.
+pub fn shared_store(shared: &SharedStore) -> Result<PostgresSettings, TargetError> {
+    Ok(PostgresSettings {
+        address: shared.address.clone(),
+        password: shared.password.clone(),
+        tls: connector(&shared.tls)?,
+        schema: shared.schema.clone(),
+        replica: shared.replica.clone(),
+        options: PostgresOptions::default(),
+    })
+}
+
+async fn open_file(path: PathBuf) -> Result<Arc<dyn Store>, StoreError> {
     let opened =
         tokio::task::spawn_blocking(move || SqliteStore::open(&path, SqliteOptions::default())).await;
     let gone =

@@ -17,6 +17,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The TLS files of a store in PostgreSQL.
+    #[error("store.tls: {0}")]
+    StoreTls(#[source] TargetError),
     /// A target's settings (never its server: targets may be down at start).
     #[error("targets.{name}: {source}")]
     Target {

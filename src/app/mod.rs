@@ -12,12 +12,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+pub use assemble::shared_store;
 pub use error::{ReloadError, StartError};
 pub use reload::Reloader;
 
 use crate::{
     api::grpc::Bound,
-    audit::{Actor, Draft, FileSink},
+    audit::{Actor, Draft, FileSink, OTHER_CHAINS, REPLICA},
     clock::Clock,
     crash::{self, Point},
     identity::ApiToken,
@@ -64,7 +65,7 @@ impl Application {
         let started = Draft::new(self.clock.now(), Actor::System, "server.started", "server/-")
             .with("version", env!("CARGO_PKG_VERSION"))
             .with("address", self.server.local_addr().to_string());
-        self.store.record(started).await?;
+        self.store.record(among_replicas(started, &*self.store).await?).await?;
         crash::here(Point::StartRecorded);
         self.reaper.open_lanes().await?;
         self.rounds.open();
@@ -113,6 +114,14 @@ fn watch_standing(
         Some(fenced)
     });
     (is_ready, watching)
+}
+
+/// Names the chain that a start belongs to and the ends of the others, so that none of them can be cut off unnoticed.
+async fn among_replicas(started: Draft, store: &dyn Store) -> Result<Draft, StoreError> {
+    let Some(replica) = store.replica() else { return Ok(started) };
+    let others = store.other_chains().await?;
+    let others: Vec<String> = others.iter().map(|(name, head)| format!("{name}={head}")).collect();
+    Ok(started.with(REPLICA, replica).with(OTHER_CHAINS, others.join(" ")))
 }
 
 /// Writes the audit file in a task of its own, which writes everything there is before it stops.

@@ -5,12 +5,16 @@
 //! file; [`Verifier`] proves offline that it is whole.
 
 mod chain;
+mod chains;
 mod record;
 mod sink;
 mod verify;
 
 pub use chain::{ChainHead, ChainHeadError};
 pub use record::{Actor, AuditOutcome, Digest, Draft, Record};
+pub use chains::{
+    ChainVerifier, ChainsError, ChainsVerifier, OTHER_CHAINS, REPLICA, VerifiedChain, VerifiedChains,
+};
 pub use sink::{FileSink, Reopener, SinkError};
 pub use verify::{Link, Verified, Verifier, VerifyError, verify_lines, verify_records};
 

@@ -185,7 +185,16 @@ impl Verifier {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn lines(&mut self, mut from: impl BufRead) -> Result<(), VerifyError> {
+    pub fn lines(&mut self, from: impl BufRead) -> Result<(), VerifyError> {
+        self.lines_with(from, &mut |_| {})
+    }
+
+    /// Likewise, and shows every record.
+    pub(super) fn lines_with(
+        &mut self,
+        mut from: impl BufRead,
+        see: &mut dyn FnMut(&Record),
+    ) -> Result<(), VerifyError> {
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -195,7 +204,7 @@ impl Verifier {
                 Some(whole) => {
                     let text =
                         str::from_utf8(whole).map_err(|error| self.unreadable(io::Error::other(error)))?;
-                    self.line(text)?;
+                    see(&self.line(text)?);
                 }
                 None if line.is_empty() => return Ok(()),
                 None => return Err(VerifyError::Torn { seq: self.next_seq() }),

@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use super::{Config, ServerSettings};
+use zeroize::Zeroizing;
+
+use super::{Config, ServerSettings, StoreSettings};
 use crate::{
-    domain::{Role, RoleName, TargetName},
+    domain::{Password, Role, RoleName, TargetName},
     target::TargetSettings,
 };
 
@@ -90,11 +92,7 @@ impl Config {
             compare(&mut Comparison { changes: &mut changes, part, prefix: prefix.to_owned() });
         };
         part(Part::Store, "store", &|c| {
-            c.restart_shown(
-                "path",
-                &self.store.path.display().to_string(),
-                &new.store.path.display().to_string(),
-            );
+            store(c, &self.store, &new.store);
         });
         part(Part::Audit, "audit", &|c| c.restart("file", &self.audit.file, &new.audit.file));
         part(Part::Bootstrap, "bootstrap", &|c| {
@@ -154,6 +152,28 @@ fn server(changes: &mut Vec<Change>, old: &ServerSettings, new: &ServerSettings)
     c.restart("tls", &old.tls, &new.tls);
 }
 
+fn store(c: &mut Comparison<'_>, old: &StoreSettings, new: &StoreSettings) {
+    match (old, new) {
+        (StoreSettings::File(old), StoreSettings::File(new)) => {
+            c.restart_shown("path", &old.display().to_string(), &new.display().to_string());
+        }
+        (StoreSettings::Shared(old), StoreSettings::Shared(new)) => {
+            c.restart_shown("postgres", &old.address, &new.address);
+            c.restart("password", &exposed(old.password.as_ref()), &exposed(new.password.as_ref()));
+            c.restart_shown("schema", &old.schema.as_str(), &new.schema.as_str());
+            c.restart_shown("replica", &old.replica, &new.replica);
+            c.restart("tls.mode", &old.tls.mode, &new.tls.mode);
+            c.restart("tls.ca_file", &old.tls.ca_file, &new.tls.ca_file);
+            c.restart("tls.certificate_file", &old.tls.client_certificate, &new.tls.client_certificate);
+        }
+        _ => c.note("", "moves to another kind of store", true),
+    }
+}
+
+fn exposed(password: Option<&Password>) -> Option<Zeroizing<String>> {
+    password.map(|password| Zeroizing::new(password.expose().to_owned()))
+}
+
 fn target(c: &mut Comparison<'_>, old: &TargetSettings, new: &TargetSettings) {
     // Leases on the old engine could not be ended on the new one.
     c.restart_shown("engine", &old.engine, &new.engine);
@@ -161,10 +181,7 @@ fn target(c: &mut Comparison<'_>, old: &TargetSettings, new: &TargetSettings) {
     c.live("client_hosts", &old.client_hosts, &new.client_hosts);
     c.live("database", &old.database, &new.database);
     c.live("user", &old.user, &new.user);
-    let exposed = |settings: &TargetSettings| {
-        settings.password.as_ref().map(|p| zeroize::Zeroizing::new(p.expose().to_owned()))
-    };
-    c.live("password", &exposed(old), &exposed(new));
+    c.live("password", &exposed(old.password.as_ref()), &exposed(new.password.as_ref()));
     c.live("auth_plugin", &old.auth_plugin, &new.auth_plugin);
     c.live("expiry", &old.expiry, &new.expiry);
     c.live("reconcile_every", &old.reconcile.every, &new.reconcile.every);

@@ -16,6 +16,7 @@ mod secret;
 mod section;
 mod server;
 mod statement;
+mod store;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -30,8 +31,9 @@ pub use remark::{ConfigError, Remark};
 pub use secret::SecretFileError;
 pub use server::{
     AuditSettings, BootstrapSettings, ClientCertificates, LogFormat, LogLevel, LogSettings, ServerSettings,
-    ServerTls, StoreSettings,
+    ServerTls,
 };
+pub use store::{SharedStore, StoreSettings};
 
 use self::{
     reader::{Findings, Reader},
@@ -118,7 +120,7 @@ fn syntax(error: &toml::de::Error, file: &str, text: &str) -> Remark {
 /// Every section is read before the first that is unusable is given up on.
 fn whole(root: &Section<'_>) -> Option<Config> {
     let server = server::server(&root.child("server"));
-    let store = server::store(&root.child("store"));
+    let store = store::store(&root.child("store"));
     let audit = server::audit(&root.child("audit"), store.as_ref());
     let bootstrap = server::bootstrap(&root.child("bootstrap"));
     let log = server::log(&root.child("log"));

@@ -110,6 +110,16 @@ impl<'a> Section<'a> {
         Section { is_broken, ..Section::open(self.reader, pattern, place.key, table, place.span) }
     }
 
+    /// Whether something else than a table stands in its place.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Complains of a key that is not written although it must be.
+    pub(super) fn miss(&self, word: &'static str, message: impl Into<String>) {
+        self.reader.complain(&self.place(word, self.at.span.clone()), message);
+    }
+
     /// Where a key is written, if it is.
     pub(super) fn written(&self, word: &'static str) -> Option<Place> {
         let (key, _) = self.table?.get_key_value(word)?;

@@ -1,4 +1,4 @@
-//! `[server]`, `[store]`, `[audit]`, `[bootstrap]` and `[log]`.
+//! `[server]`, `[audit]`, `[bootstrap]` and `[log]`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -7,6 +7,7 @@ use super::{
     reader::quoted,
     secret::{self, Pem, pem},
     section::Section,
+    store::StoreSettings,
 };
 use crate::domain::Password;
 
@@ -49,13 +50,6 @@ pub struct ClientCertificates {
     pub ca_file: PathBuf,
     /// Clients without a certificate are turned away.
     pub required: bool,
-}
-
-/// Where state is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// The SQLite file.
-    pub path: PathBuf,
 }
 
 /// Where audit records go besides the store.
@@ -209,14 +203,10 @@ fn server_tls(section: &Section<'_>) -> Option<ServerTls> {
     Some(ServerTls { certificate_file: certificate_file?, key_file: key_file?, clients })
 }
 
-pub(super) fn store(section: &Section<'_>) -> Option<StoreSettings> {
-    Some(StoreSettings { path: section.path("path")?.value })
-}
-
 pub(super) fn audit(section: &Section<'_>, store: Option<&StoreSettings>) -> AuditSettings {
     let file = section.path("file");
     if let (Some(file), Some(store)) = (&file, store)
-        && file.value == store.path
+        && store.path() == Some(&file.value)
     {
         section.reader.complain(&file.at, "is the store's file; name another");
     }

@@ -155,7 +155,7 @@ fn is_loopback(host: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-fn tls(section: &Section<'_>, hosts: Option<&[(String, u16)]>) -> Option<TlsSettings> {
+pub(super) fn tls(section: &Section<'_>, hosts: Option<&[(String, u16)]>) -> Option<TlsSettings> {
     let written = section.choice("mode");
     let local = hosts.map(|hosts| hosts.iter().all(|(host, _)| is_loopback(host)));
     let ca_file = pem(section, "ca_file", Pem::Certificates);

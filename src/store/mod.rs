@@ -7,6 +7,7 @@
 //! [`LeaseEvent`]: crate::domain::LeaseEvent
 //! [`Draft`]: crate::audit::Draft
 
+mod clock;
 mod error;
 mod lease;
 pub mod postgres;
@@ -14,6 +15,7 @@ mod server;
 pub mod sqlite;
 mod token;
 
+pub use clock::StoreClock;
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
 pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
 pub use server::{KnownServer, ServerStore};

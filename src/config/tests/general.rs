@@ -14,10 +14,10 @@ fn little_is_needed_and_the_rest_has_defaults() {
     assert_eq!(config.server.max_message_bytes, 65_536);
     assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));
     assert_eq!(config.server.tls, None);
-    assert_eq!(config.store.path, Path::new("/etc/mayfly/mayfly.db"));
+    assert_eq!(config.store.path(), Some(Path::new("/etc/mayfly/mayfly.db")));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Text));
     assert_warned(STORE, "targets: there is no target");
-    assert_eq!(problems(""), ["store.path: is missing: path"]);
+    assert_eq!(problems(""), ["store.path: is missing: path, or postgres = \"postgres://USER@HOST:PORT/DATABASE\""]);
 }
 
 #[test]

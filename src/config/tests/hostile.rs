@@ -65,7 +65,7 @@ fn the_real_machine_is_read_from_the_directory_of_the_file() {
     std::fs::write(&path, [STORE, &text].concat()).unwrap();
     std::fs::write(directory.path().join("secret"), "hunter2\n").unwrap();
     let config = Config::load(&path, &SystemEnvironment).unwrap().config;
-    assert_eq!(config.store.path, directory.path().join("mayfly.db"));
+    assert_eq!(config.store.path(), Some(directory.path().join("mayfly.db").as_path()));
     assert_eq!(config.targets.values().next().unwrap().password.as_ref().unwrap().expose(), "hunter2");
     std::fs::write(&path, b"\xff\xfe").unwrap();
     let error = Config::load(&path, &SystemEnvironment).unwrap_err();

@@ -5,6 +5,7 @@ mod documents;
 mod general;
 mod hostile;
 mod roles;
+mod store;
 mod targets;
 
 use std::{

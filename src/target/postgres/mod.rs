@@ -18,7 +18,7 @@ mod privileges;
 mod put_right;
 mod quote;
 mod templates;
-mod tls;
+pub mod tls;
 mod verifier;
 
 use std::{sync::Arc, thread::available_parallelism};

@@ -16,7 +16,7 @@ use crate::target::{TargetError, TargetErrorKind, TlsMode, TlsSettings};
 ///
 /// # Errors
 /// Only when a file cannot be read or holds nothing of use, or the system has no roots where they are needed.
-pub(super) fn connector(settings: &TlsSettings) -> Result<Option<MakeRustlsConnect>, TargetError> {
+pub fn connector(settings: &TlsSettings) -> Result<Option<MakeRustlsConnect>, TargetError> {
     if settings.mode == TlsMode::Disable {
         return Ok(None);
     }

@@ -83,6 +83,16 @@ pub(super) fn scenario(point: Point) -> Option<Scenario> {
             also_later(on_target(Act::Release))
         }
         Point::StoreCommitting | Point::StoreCommitted => Scenario { passes: COMMITS, ..unheard(Act::Life) },
+        Point::ReconcileVanished
+        | Point::ReconcileClosed
+        | Point::ReconcileOrphan
+        | Point::ReconcileAdopted
+        | Point::ReconcileReappeared
+        | Point::ReconcileReopened
+        | Point::ReconcileDrifted
+        | Point::ReconcilePutRight
+        | Point::ReconcileEnded
+        => return None,
         Point::StartOpened | Point::StartRecorded | Point::StartRecovering => reached_by(Act::Start),
     })
 }

@@ -19,6 +19,8 @@ pub(crate) enum Trap {
     Swallow,
     /// It reaches the server; its connection is cut as soon as the server answers.
     Cut,
+    /// It never reaches the server: its connection is cut first.
+    Sever,
 }
 
 struct State {
@@ -112,6 +114,7 @@ async fn up(state: &State, mut client: OwnedReadHalf, mut server: OwnedWriteHalf
             match trap {
                 Trap::Swallow => drop(state.swallowing.send_replace(true)),
                 Trap::Cut => cut.cancel(),
+                Trap::Sever => return,
             }
         }
         if server.write_all(message).await.is_err() {

@@ -1,0 +1,340 @@
+//! Several chains that vouch for each other: those of processes that share a store.
+//!
+//! Each process keeps a chain of its own. The record of its start names the ends of all the others at that moment, so that a
+//! chain cannot be cut off before that, written anew or left out without another one telling.
+
+use std::{collections::BTreeMap, io::BufRead};
+
+use super::{ChainHead, Record, Verified, Verifier, VerifyError};
+
+/// The fact of a record of a start that names the chain it is in.
+pub const REPLICA: &str = "replica";
+
+/// The fact of a record of a start that names the ends of the other chains: `NAME=SEQ:HASH`, separated by blanks.
+pub const OTHER_CHAINS: &str = "chains";
+
+/// What of a hash is remembered of every record: enough that no other record has the same.
+type Print = [u8; 16];
+
+/// What is wrong with chains that should vouch for each other.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainsError {
+    /// One of them by itself.
+    #[error("{}{source}", .chain.as_ref().map(|chain| format!("chain {chain}: ")).unwrap_or_default())]
+    Chain {
+        /// Its name, where it has one.
+        chain: Option<String>,
+        /// What.
+        source: VerifyError,
+    },
+    /// A chain that says it is another.
+    #[error("chain {chain}: record {seq} says that it belongs to the chain {says}")]
+    Misplaced {
+        /// Whose place it is in.
+        chain: String,
+        /// The record.
+        seq: u64,
+        /// What it says.
+        says: String,
+    },
+    /// Two chains of one name.
+    #[error("the chain {0} is there twice")]
+    Twice(String),
+    /// Several chains, and one of them does not say which it is.
+    #[error("one of several chains names no replica: verify it by itself")]
+    Nameless,
+    /// A chain that another knows of is not there.
+    #[error("chain {by}: record {seq} knows of a chain {chain}, which is not there")]
+    Absent {
+        /// The chain that is not there.
+        chain: String,
+        /// Who knows of it.
+        by: String,
+        /// By which record.
+        seq: u64,
+    },
+    /// A chain does not have the record that another knows it had.
+    #[error("chain {chain} {what} record {known}, which chain {by} knew of (its record {seq}): it was cut off or written anew")]
+    Contradicted {
+        /// The chain.
+        chain: String,
+        /// How.
+        what: &'static str,
+        /// The record it must have.
+        known: u64,
+        /// Who knows of it.
+        by: String,
+        /// By which record.
+        seq: u64,
+    },
+}
+
+/// That a record of one chain says where another one stood.
+#[derive(Debug, Clone)]
+struct Mention {
+    seq: u64,
+    chain: String,
+    head: ChainHead,
+}
+
+/// Verifies one of several chains.
+#[derive(Debug)]
+pub struct ChainVerifier {
+    verifier: Verifier,
+    name: Option<String>,
+    prints: Vec<Print>,
+    mentions: Vec<Mention>,
+    misplaced: Option<(u64, String)>,
+}
+
+impl ChainVerifier {
+    /// A verifier for a chain of a name, or of the name it gives itself; it must contain `expected`, when that is given.
+    pub fn new(name: Option<String>, expected: Option<ChainHead>) -> Self {
+        Self {
+            verifier: Verifier::new(expected),
+            name,
+            prints: Vec::new(),
+            mentions: Vec::new(),
+            misplaced: None,
+        }
+    }
+
+    /// Takes the next record as written, and returns it.
+    ///
+    /// # Errors
+    /// When it is not the next record, or not as it was sealed.
+    pub fn line(&mut self, line: &str) -> Result<Record, ChainsError> {
+        let record = self.verifier.line(line).map_err(|source| self.broken(source))?;
+        self.learn(&record);
+        Ok(record)
+    }
+
+    /// Takes every line of a file. Rotated files may be taken one after the other, the oldest first.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn lines(&mut self, from: impl BufRead) -> Result<(), ChainsError> {
+        let Self { verifier, name, prints, mentions, misplaced } = self;
+        let taken = verifier.lines_with(from, &mut |record| learn(record, name, prints, mentions, misplaced));
+        taken.map_err(|source| self.broken(source))
+    }
+
+    /// A failure to read what comes next.
+    pub fn unreadable(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ChainsError {
+        self.broken(self.verifier.unreadable(error))
+    }
+
+    fn broken(&self, source: VerifyError) -> ChainsError {
+        ChainsError::Chain { chain: self.name.clone(), source }
+    }
+
+    fn learn(&mut self, record: &Record) {
+        learn(record, &mut self.name, &mut self.prints, &mut self.mentions, &mut self.misplaced);
+    }
+}
+
+fn learn(
+    record: &Record,
+    name: &mut Option<String>,
+    prints: &mut Vec<Print>,
+    mentions: &mut Vec<Mention>,
+    misplaced: &mut Option<(u64, String)>,
+) {
+    prints.push(record.hash.0.first_chunk().copied().unwrap_or_default());
+    if record.action != "server.started" {
+        return;
+    }
+    if let Some(says) = record.details.get(REPLICA) {
+        let is = name.get_or_insert_with(|| says.clone());
+        if is != says && misplaced.is_none() {
+            *misplaced = Some((record.seq, says.clone()));
+        }
+    }
+    let others = record.details.get(OTHER_CHAINS).map(String::as_str).unwrap_or_default();
+    for (chain, head) in others.split(' ').filter_map(|other| other.split_once('=')) {
+        if let Ok(head) = head.parse() {
+            mentions.push(Mention { seq: record.seq, chain: chain.to_owned(), head });
+        }
+    }
+}
+
+/// A chain that is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedChain {
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// What was verified.
+    pub verified: Verified,
+}
+
+/// Chains that are whole, verified against each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedChains {
+    /// By name.
+    pub chains: Vec<VerifiedChain>,
+    /// Chains that these know of and that were not there to be verified.
+    pub absent: Vec<String>,
+}
+
+/// Verifies chains against each other.
+#[derive(Debug, Default)]
+pub struct ChainsVerifier {
+    named: BTreeMap<String, (Verified, Vec<Print>, Vec<Mention>)>,
+    nameless: Option<Verified>,
+}
+
+impl ChainsVerifier {
+    /// Takes a chain that has been read to its end.
+    ///
+    /// # Errors
+    /// When something is wrong with it.
+    pub fn add(&mut self, chain: ChainVerifier) -> Result<(), ChainsError> {
+        let ChainVerifier { verifier, name, prints, mentions, misplaced } = chain;
+        let verified =
+            verifier.finish().map_err(|source| ChainsError::Chain { chain: name.clone(), source })?;
+        let Some(name) = name else {
+            let is_alone = self.nameless.is_none() && self.named.is_empty();
+            self.nameless = Some(verified);
+            return if is_alone { Ok(()) } else { Err(ChainsError::Nameless) };
+        };
+        if let Some((seq, says)) = misplaced {
+            return Err(ChainsError::Misplaced { chain: name, seq, says });
+        }
+        if self.nameless.is_some() {
+            return Err(ChainsError::Nameless);
+        }
+        match self.named.insert(name.clone(), (verified, prints, mentions)) {
+            None => Ok(()),
+            Some(_) => Err(ChainsError::Twice(name)),
+        }
+    }
+
+    /// What was verified. `complete`: no chain may be absent.
+    ///
+    /// # Errors
+    /// When one chain contradicts another.
+    pub fn finish(self, complete: bool) -> Result<VerifiedChains, ChainsError> {
+        let mut absent = Vec::new();
+        for (by, (_, _, mentions)) in &self.named {
+            for mention in mentions {
+                match self.named.get(&mention.chain) {
+                    Some((_, prints, _)) => check(by, mention, prints)?,
+                    None if complete => {
+                        let (chain, by, seq) = (mention.chain.clone(), by.clone(), mention.seq);
+                        return Err(ChainsError::Absent { chain, by, seq });
+                    }
+                    None if absent.contains(&mention.chain) => {}
+                    None => absent.push(mention.chain.clone()),
+                }
+            }
+        }
+        let nameless = self.nameless.map(|verified| VerifiedChain { name: None, verified });
+        let named = self
+            .named
+            .into_iter()
+            .map(|(name, (verified, _, _))| VerifiedChain { name: Some(name), verified });
+        Ok(VerifiedChains { chains: nameless.into_iter().chain(named).collect(), absent })
+    }
+}
+
+fn check(by: &str, mention: &Mention, prints: &[Print]) -> Result<(), ChainsError> {
+    let contradicted = |what| ChainsError::Contradicted {
+        chain: mention.chain.clone(),
+        what,
+        known: mention.head.seq,
+        by: by.to_owned(),
+        seq: mention.seq,
+    };
+    let position = usize::try_from(mention.head.seq.saturating_sub(1)).unwrap_or(usize::MAX);
+    match prints.get(position) {
+        None => Err(contradicted("ends before")),
+        Some(print) if mention.head.hash.0.starts_with(print) => Ok(()),
+        Some(_) => Err(contradicted("has another")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::audit::{Actor, Draft};
+
+    /// A chain that starts by naming the ends of others, and goes on for a while.
+    fn chain(name: &str, others: &[(&str, ChainHead)], length: u64, note: &str) -> Vec<String> {
+        let others: Vec<String> = others.iter().map(|(name, head)| format!("{name}={head}")).collect();
+        let mut head = ChainHead::GENESIS;
+        (1..=length)
+            .map(|seq| {
+                let action = if seq == 1 { "server.started" } else { "lease.expired" };
+                let mut draft = Draft::new(Timestamp::UNIX_EPOCH, Actor::System, action, "server/-");
+                if seq == 1 {
+                    draft = draft.with(REPLICA, name).with(OTHER_CHAINS, others.join(" "));
+                }
+                let record = Record::seal(draft.with("note", note), seq, head.hash);
+                head = ChainHead { seq, hash: record.hash };
+                serde_json::to_string(&record).unwrap()
+            })
+            .collect()
+    }
+
+    fn head(lines: &[String]) -> ChainHead {
+        let last: Record = serde_json::from_str(lines.last().unwrap()).unwrap();
+        ChainHead { seq: last.seq, hash: last.hash }
+    }
+
+    fn verify(chains: &[&[String]], complete: bool) -> Result<VerifiedChains, ChainsError> {
+        let mut all = ChainsVerifier::default();
+        for lines in chains {
+            let mut chain = ChainVerifier::new(None, None);
+            chain.lines((lines.join("\n") + "\n").as_bytes())?;
+            all.add(chain)?;
+        }
+        all.finish(complete)
+    }
+
+    #[test]
+    fn chains_that_know_of_each_other_are_verified_together() {
+        let a = chain("a", &[], 3, "");
+        let b = chain("b", &[("a", head(&a))], 2, "");
+        let verified = verify(&[&b, &a], true).unwrap();
+        let names: Vec<_> = verified.chains.iter().map(|chain| chain.name.as_deref().unwrap()).collect();
+        assert_eq!((names, verified.absent), (vec!["a", "b"], vec![]));
+        assert_eq!(verify(&[&b], false).unwrap().absent, ["a"]);
+        assert!(matches!(verify(&[&b], true), Err(ChainsError::Absent { chain, .. }) if chain == "a"));
+    }
+
+    #[test]
+    fn a_chain_that_was_cut_off_or_written_anew_is_told_by_the_others() {
+        let a = chain("a", &[], 3, "");
+        let b = chain("b", &[("a", head(&a))], 2, "");
+        let cut = verify(&[&a[..2], &b], true).unwrap_err();
+        assert!(cut.to_string().starts_with("chain a ends before record 3"), "{cut}");
+        let other = chain("a", &[], 4, "another story");
+        let anew = verify(&[&other, &b], true).unwrap_err();
+        assert!(anew.to_string().starts_with("chain a has another record 3"), "{anew}");
+        let longer = chain("a", &[], 5, "");
+        verify(&[&longer, &b], true).unwrap();
+    }
+
+    #[test]
+    fn chains_are_told_apart_by_the_names_they_give_themselves() {
+        let a = chain("a", &[], 2, "");
+        assert!(matches!(verify(&[&a, &a], true), Err(ChainsError::Twice(name)) if name == "a"));
+        let mut nameless = ChainVerifier::new(None, None);
+        let record = Record::seal(
+            Draft::new(Timestamp::UNIX_EPOCH, Actor::System, "lease.expired", "leases/x"),
+            1,
+            ChainHead::GENESIS.hash,
+        );
+        nameless.line(&serde_json::to_string(&record).unwrap()).unwrap();
+        let mut all = ChainsVerifier::default();
+        all.add(nameless).unwrap();
+        let mut named = ChainVerifier::new(Some("a".to_owned()), None);
+        named.line(&a[0]).unwrap();
+        assert!(matches!(all.add(named), Err(ChainsError::Nameless)));
+        let mut misplaced = ChainVerifier::new(Some("b".to_owned()), None);
+        misplaced.line(&a[0]).unwrap();
+        assert!(matches!(ChainsVerifier::default().add(misplaced), Err(ChainsError::Misplaced { .. })));
+    }
+}
