@@ -38,7 +38,7 @@ const PREPARATION: SignedDuration = SignedDuration::from_secs(10);
 
 /// How soon a repeated request must be answered where others may answer the same one: by then its caller may have been given another
 /// password by another process, which must not be replaced.
-const REPETITION: Duration = Duration::from_secs(2);
+const REPETITION: SignedDuration = SignedDuration::from_secs(2);
 
 /// How soon after a credential was ready it must be noticed that its caller is gone, where the caller may have asked another process
 /// since.
@@ -82,6 +82,9 @@ struct Delivery {
     issued: Issued,
     taken: oneshot::Sender<()>,
 }
+
+/// Where the outcome goes.
+type Reply = oneshot::Sender<Result<Delivery, Refusal>>;
 
 impl Delivery {
     fn take(self) -> Issued {
@@ -132,10 +135,10 @@ impl Issuer {
     async fn issue_and_see_delivered(
         self: Arc<Self>,
         attempt: Attempt,
-        reply: oneshot::Sender<Result<Delivery, Refusal>>,
+        reply: Reply,
     ) {
         let (taken, was_taken) = oneshot::channel();
-        let issued = match self.provision(&attempt).await {
+        let issued = match self.provision(&attempt, &reply).await {
             Ok(issued) => issued,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
@@ -201,14 +204,14 @@ impl Issuer {
     }
 
     /// Makes intent durable while the secret is being prepared, then provisions.
-    async fn provision(&self, attempt: &Attempt) -> Result<Issued, Refusal> {
+    async fn provision(&self, attempt: &Attempt, reply: &Reply) -> Result<Issued, Refusal> {
         let draft = attempt.draft(self.clock.now(), "lease.requested");
         let new = NewLease { lease: attempt.lease.clone(), limits: attempt.role.limits };
         let (begun, secret) =
             tokio::join!(self.store.begin(new, draft), attempt.target.prepare(&attempt.role));
         let lease = match begun {
             Ok(Begun::Fresh(lease)) => lease,
-            Ok(Begun::Repeated(lease)) => return self.repeat(attempt, lease, secret?).await,
+            Ok(Begun::Repeated(lease)) => return self.repeat(attempt, lease, secret?, reply).await,
             Err(error) => return Err(self.begin_refused(attempt, error).await),
         };
         crash::here(Point::IssueBegun);
@@ -298,8 +301,13 @@ impl Issuer {
 
     /// A repeated request: the same lease, with a fresh password, for the first reply may have been lost. The last password that was
     /// asked for is the one that works.
-    async fn repeat(&self, attempt: &Attempt, lease: Lease, secret: Secret) -> Result<Issued, Refusal> {
-        let begun_at = self.clock.uptime();
+    async fn repeat(
+        &self,
+        attempt: &Attempt,
+        lease: Lease,
+        secret: Secret,
+        reply: &Reply,
+    ) -> Result<Issued, Refusal> {
         match lease.state {
             // A role that was moved to another target since does not take the lease with it.
             LeaseState::Active { expires_at }
@@ -326,11 +334,15 @@ impl Issuer {
         self.store.record(draft).await?;
         crash::here(Point::RepeatRecorded);
         let account = LeasedAccount::of(&lease);
-        self.check_repetition(begun_at)?;
+        self.check_repetition(attempt)?;
+        if reply.is_closed() {
+            // Whoever asks and goes must not spoil the password that it, or another of its kind, has by now.
+            return Err(Refusal::new(RefusalKind::InProgress, "the caller gave up"));
+        }
         attempt.target.replace_secret(account, &secret).await?;
         crash::here(Point::RepeatReplaced);
         if self.store.replica().is_some() {
-            self.check_repetition(begun_at)?;
+            self.check_repetition(attempt)?;
             let now = self.store.lease(lease.id).await?;
             if !now.is_some_and(|now| matches!(now.state, LeaseState::Active { .. })) {
                 let message = "what the first request with this idempotency key began ended meanwhile";
@@ -341,9 +353,9 @@ impl Issuer {
         Ok(attempt.issued(lease, secret))
     }
 
-    /// Refuses a repeated request that took so long that its caller may have been answered elsewhere.
-    fn check_repetition(&self, begun_at: Duration) -> Result<(), Refusal> {
-        let took = self.clock.uptime().saturating_sub(begun_at);
+    /// Refuses a repeated request that was made so long ago that its caller may have been answered elsewhere.
+    fn check_repetition(&self, attempt: &Attempt) -> Result<(), Refusal> {
+        let took = self.clock.now().duration_since(attempt.lease.created_at);
         if self.store.replica().is_none() || took < REPETITION {
             return Ok(());
         }

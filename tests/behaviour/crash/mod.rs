@@ -3,7 +3,7 @@
 //!
 //! Whoever adds a crash point says in [`scenario`] what has to be done for it to be passed.
 
-mod caller;
+pub(crate) mod caller;
 mod everything;
 mod place;
 mod scenario;

@@ -26,6 +26,7 @@ pub(crate) enum Trap {
 struct State {
     paused: watch::Sender<bool>,
     swallowing: watch::Sender<bool>,
+    severed: watch::Sender<bool>,
     trap: Mutex<Option<(Trap, &'static str)>>,
 }
 
@@ -44,6 +45,7 @@ impl Proxy {
         let state = Arc::new(State {
             paused: watch::Sender::new(false),
             swallowing: watch::Sender::new(false),
+            severed: watch::Sender::new(false),
             trap: Mutex::default(),
         });
         let stop = CancellationToken::new();
@@ -61,8 +63,14 @@ impl Proxy {
         self.state.paused.send_replace(true);
     }
 
+    /// Every connection is cut, and new ones are as soon as they are accepted, until [`Proxy::resume`].
+    pub(crate) fn sever(&self) {
+        self.state.severed.send_replace(true);
+    }
+
     /// Everything passes again, what was held first.
     pub(crate) fn resume(&self) {
+        self.state.severed.send_replace(false);
         self.state.swallowing.send_replace(false);
         self.state.paused.send_replace(false);
     }
@@ -90,18 +98,26 @@ async fn accept(listener: TcpListener, server: u16, state: Arc<State>) {
         let (client, _) = listener.accept().await.unwrap();
         let state = Arc::clone(&state);
         connections.spawn(async move {
-            let mut paused = state.paused.subscribe();
-            let _ = paused.wait_for(|paused| !paused).await;
+            let (mut paused, mut severed) = (state.paused.subscribe(), state.severed.subscribe());
+            tokio::select! {
+                () = until(&mut severed, true) => return,
+                () = until(&mut paused, false) => {}
+            }
             let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
             let cut = CancellationToken::new();
             tokio::select! {
+                () = until(&mut severed, true) => {}
                 () = up(&state, from_client, to_server, &cut) => {}
                 () = down(&state, from_server, to_client, &cut) => {}
             }
         });
     }
+}
+
+async fn until(seen: &mut watch::Receiver<bool>, wanted: bool) {
+    let _ = seen.wait_for(|now| *now == wanted).await;
 }
 
 async fn up(state: &State, mut client: OwnedReadHalf, mut server: OwnedWriteHalf, cut: &CancellationToken) {
