@@ -5,7 +5,7 @@
 
 pub(crate) mod caller;
 mod everything;
-mod place;
+pub(crate) mod place;
 mod scenario;
 mod slate;
 mod soak;

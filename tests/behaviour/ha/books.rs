@@ -49,8 +49,8 @@ pub(super) async fn end_everything(plan: &Plan, caller: &Caller) -> Totals {
     Totals { leases: caller.leases(&[]).await.unwrap().len() }
 }
 
-/// Asserts that nothing is left and that the books are in order. Nobody serves any more.
-pub(super) async fn assert_in_order(plan: &Plan, replicas: &[Replica]) {
+/// Asserts that nothing is left and that the books are in order. Nobody serves any more; these were stopped in good order.
+pub(super) async fn assert_in_order(plan: &Plan, stopped: &[&Replica]) {
     for database in &plan.databases {
         assert_eq!(accounts(plan, database).await, BTreeSet::new(), "left on {}", database.engine);
     }
@@ -60,7 +60,7 @@ pub(super) async fn assert_in_order(plan: &Plan, replicas: &[Replica]) {
     assert_eq!(counted, Vec::<Vec<String>>::new(), "counted as live");
     let (heads, records) = verify_together(plan).await;
     assert_ended_once(&records);
-    for replica in replicas {
+    for replica in stopped {
         if let Some(head) = heads.get(&replica.name) {
             assert_file_complete(replica, *head);
         }

@@ -11,7 +11,7 @@ use mayfly::{
 
 use super::{balancer::Balancer, books, replica::Replica};
 use crate::{
-    crash::caller::Caller,
+    crash::{caller::Caller, place::allow_settling},
     support::world::{Database, databases},
     support::{own_server, shared_server},
 };
@@ -74,7 +74,12 @@ impl Plan {
     /// The role on a target: whoever has it may write and own things.
     pub(super) fn role(&self, engine: Engine) -> String {
         // Four characters are what MySQL's account names have room for beside a principal and a lease.
-        format!("{}{:03x}", &engine.as_str()[..1], self.number)
+        let engine = match engine {
+            Engine::Postgres => 'p',
+            Engine::Mysql => 'm',
+            Engine::Mariadb => 'a',
+        };
+        format!("{engine}{:03x}", self.number)
     }
 }
 
@@ -104,6 +109,9 @@ impl Fleet {
     async fn with(count: usize, store: StorePlace, all_engines: bool) -> Self {
         let mut databases = databases().await;
         databases.retain(|database| all_engines || database.engine == Engine::Postgres);
+        for database in &databases {
+            allow_settling(database).await;
+        }
         let plan = Plan {
             number: FLEETS.fetch_add(1, Ordering::SeqCst),
             token: ApiToken::generate(&SystemRandom).expose().to_owned(),
@@ -147,7 +155,7 @@ impl Fleet {
 
     /// Ends everything, stops all, and asserts that nothing is left and the books are in order.
     pub(super) async fn assert_clean(mut self) -> books::Totals {
-        let mut totals = None;
+        let (mut totals, mut stopped) = (None, Vec::new());
         for at in 0..self.replicas.len() {
             if self.replicas[at].has_ended() {
                 continue;
@@ -157,8 +165,10 @@ impl Fleet {
                 totals = Some(books::end_everything(&self.plan, &caller).await);
             }
             self.replicas[at].stop().await;
+            stopped.push(at);
         }
-        books::assert_in_order(&self.plan, &self.replicas).await;
+        let stopped: Vec<&Replica> = stopped.into_iter().map(|at| &self.replicas[at]).collect();
+        books::assert_in_order(&self.plan, &stopped).await;
         totals.expect("no replica was left to end things")
     }
 

@@ -89,7 +89,7 @@ impl Replica {
                  password_file = \"{engine}.password\"\npool.issuing = 4\npool.ending = 4\npool.wait = \"500ms\"\n\
                  pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n\n[roles.{}]\ntarget = \"{engine}\"\n\
                  member_of = [\"{}\"]\ndefault_ttl = \"5m\"\nmax_ttl = \"1h\"\nowned_objects = \"drop\"\n\
-                 leases_per_principal = 10000\nleases_total = 10000\n{scram}allow = [\"group:administrators\", \"user\"]\n",
+                 leases_per_principal = 10000\nleases_total = 10000\n{scram}allow = [\"group:administrators\"]\n",
                 self.targets[engine.as_str()].port(),
                 names.database,
                 names.administrator,
