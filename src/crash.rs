@@ -108,6 +108,14 @@ points! {
     StartRecorded = "start.recorded",
     /// At the start: what was interrupted is being taken up; no call was taken.
     StartRecovering = "start.recovering",
+    /// The new password is durable as pending; nothing was sent to the target.
+    RotateBegun = "rotate.begun",
+    /// The target was given the new password's verifier; nobody has logged in with it yet.
+    RotateChanged = "rotate.changed",
+    /// The target has let the account in with the new password; the store still has it as pending.
+    RotateProved = "rotate.proved",
+    /// The new password is durable as the current one; nobody was told.
+    RotatePromoted = "rotate.promoted",
 }
 
 /// A point that is armed, and how many times it may still be passed.

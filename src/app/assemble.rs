@@ -1,23 +1,24 @@
 //! From a configuration to a Mayfly that listens.
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc};
 
-use super::{Application, Reloader, StartError, reload::Parts};
+use super::{Application, Reloader, StartError, open::open_store, reload::Parts};
 use crate::{
     api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
-    clock::Clock,
-    config::{Config, Environment, ServerSettings, ServerTls, SharedStore, StoreSettings},
+    config::{Config, Environment, MetricsSettings, ServerSettings, ServerTls},
     crash::{self, Point},
     identity::{ApiToken, Authenticator},
-    issuer::{Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KnownServers},
-    reaper::{Reaper, ReaperParts, Rounds, RoundsParts},
-    store::{
-        Store, StoreClock, StoreError, StoreErrorKind,
-        postgres::{PostgresOptions, PostgresSettings, PostgresStore},
-        sqlite::{SqliteOptions, SqliteStore},
+    issuer::{
+        Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KeptCredentials, KnownServers, Rotator,
+        RotatorParts,
     },
-    target::{HealthBoard, Surroundings, TargetError, connect, postgres::tls::connector},
+    metrics::Metrics,
+    reaper::{Reaper, ReaperParts, RotationParts, Rotations, Rounds, RoundsParts},
+    sealing::KeyringHandle,
+    store::Store,
+    target::{HealthBoard, Surroundings, connect},
+    telemetry::{MetricsListener, Scrape},
 };
 
 impl Application {
@@ -33,35 +34,49 @@ impl Application {
     ) -> Result<Application, StartError> {
         let (store, surroundings) = open_store(&config.store, surroundings).await?;
         crash::here(Point::StartOpened);
-        let health = Arc::new(HealthBoard::default());
+        let keyring = Arc::new(KeyringHandle::new(config.sealing.clone()));
+        let credentials = Arc::new(KeptCredentials {
+            store: Arc::clone(&store),
+            keyring: Arc::clone(&keyring),
+            clock: Arc::clone(&surroundings.clock),
+        });
+        let (health, metrics) = (Arc::new(HealthBoard::default()), Arc::new(Metrics::default()));
         let servers = Arc::new(KnownServers::new(
             Arc::clone(&surroundings.clock),
             Arc::clone(&store),
             Arc::clone(&health),
         ));
-        let surroundings = Surroundings { recognition: Arc::clone(&servers) as Arc<_>, ..surroundings };
+        let surroundings = Surroundings {
+            credentials: Arc::clone(&credentials) as Arc<_>,
+            recognition: Arc::clone(&servers) as Arc<_>,
+            ..surroundings
+        };
         let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
+        let (rotator, rotations) = rotation(&config, &surroundings, &catalogue, credentials);
         let reaper = Arc::new(Reaper::new(ReaperParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
         }));
-        let issuer = Arc::new(Issuer::new(IssuerParts {
+        let issuer = Issuer::new(IssuerParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
             servers,
+            metrics: Arc::clone(&metrics),
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
-        }));
+        });
+        let issuer = Arc::new(issuer.with_rotator(rotator));
         let rounds = Arc::new(Rounds::new(RoundsParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
             catalogue: Arc::clone(&catalogue),
-            health,
+            health: Arc::clone(&health),
             reconciler: issuer.reconciler(),
         }));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&store), Arc::clone(&surroundings.clock)));
@@ -73,14 +88,26 @@ impl Application {
             Some(path) => Some(FileSink::open(path, Arc::clone(&store) as Arc<dyn AuditLog>).await?),
             None => None,
         };
+        let scrape = Scrape {
+            clock: Arc::clone(&surroundings.clock),
+            metrics,
+            store: Arc::clone(&store),
+            catalogue: Arc::clone(&catalogue),
+            health: Arc::clone(&health),
+            audit_file: sink.as_ref().map(FileSink::progress),
+        };
+        let numbers = listen_for_scrapes(&config, scrape).await?;
         let first_token = first_administrator(&config, &*store, &issuer, environment).await?;
         let grace = config.server.shutdown_grace;
         let reloader = Reloader::new(Parts {
             surroundings: surroundings.clone(),
             store: Arc::clone(&store),
             catalogue,
+            health,
             reaper: Arc::clone(&reaper),
             rounds: Arc::clone(&rounds),
+            keyring,
+            rotations: Arc::clone(&rotations),
             tls: server.tls(),
             audit_file: sink.as_ref().map(FileSink::reopener),
             config,
@@ -92,8 +119,10 @@ impl Application {
             issuer,
             reaper,
             rounds,
+            rotations,
             server,
             sink,
+            numbers,
             reloader: Arc::new(reloader),
             first_token,
             grace,
@@ -101,46 +130,32 @@ impl Application {
     }
 }
 
-/// The store, and surroundings whose clock is the store's: processes that share one go by one clock.
-async fn open_store(
-    settings: &StoreSettings,
-    surroundings: Surroundings,
-) -> Result<(Arc<dyn Store>, Surroundings), StartError> {
-    let store: Arc<dyn Store> = match settings {
-        StoreSettings::File(path) => open_file(path.clone()).await?,
-        StoreSettings::Shared(shared) => {
-            let settings = shared_store(shared).map_err(StartError::StoreTls)?;
-            Arc::new(PostgresStore::open(settings, Arc::clone(&surroundings.clock)).await?)
-        }
+/// What rotates administration passwords: when asked, and on schedule.
+fn rotation(
+    config: &Config,
+    surroundings: &Surroundings,
+    catalogue: &Arc<CatalogueHandle>,
+    credentials: Arc<KeptCredentials>,
+) -> (Arc<Rotator>, Arc<Rotations>) {
+    let store = Arc::clone(&credentials.store);
+    let rotator = Arc::new(Rotator::new(RotatorParts {
+        random: Arc::clone(&surroundings.random),
+        catalogue: Arc::clone(catalogue),
+        credentials,
+    }));
+    let parts = RotationParts {
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+        store,
+        rotator: Arc::clone(&rotator),
     };
-    let clock = match store.clock_offset() {
-        Some(offset) => Arc::new(StoreClock::new(surroundings.clock, offset)) as Arc<dyn Clock>,
-        None => surroundings.clock,
-    };
-    Ok((store, Surroundings { clock, ..surroundings }))
+    (rotator, Arc::new(Rotations::new(parts, config.rotation.clone())))
 }
 
-/// How to reach a store as it is configured.
-///
-/// # Errors
-/// When its TLS files cannot be used.
-pub fn shared_store(shared: &SharedStore) -> Result<PostgresSettings, TargetError> {
-    Ok(PostgresSettings {
-        address: shared.address.clone(),
-        password: shared.password.clone(),
-        tls: connector(&shared.tls)?,
-        schema: shared.schema.clone(),
-        replica: shared.replica.clone(),
-        options: PostgresOptions::default(),
-    })
-}
-
-async fn open_file(path: PathBuf) -> Result<Arc<dyn Store>, StoreError> {
-    let opened =
-        tokio::task::spawn_blocking(move || SqliteStore::open(&path, SqliteOptions::default())).await;
-    let gone =
-        |error| StoreError::new(StoreErrorKind::Other, "the store could not be opened").caused_by(error);
-    Ok(Arc::new(opened.map_err(gone)??))
+async fn listen_for_scrapes(config: &Config, scrape: Scrape) -> Result<Option<MetricsListener>, StartError> {
+    let Some(MetricsSettings { listen }) = config.metrics else { return Ok(None) };
+    let bound = MetricsListener::bind(listen, scrape).await;
+    bound.map(Some).map_err(|source| StartError::Metrics { address: listen, source })
 }
 
 /// Roles and targets of a configuration.

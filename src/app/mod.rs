@@ -4,6 +4,7 @@
 
 mod assemble;
 mod error;
+mod open;
 mod reload;
 mod standing;
 
@@ -12,8 +13,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-pub use assemble::shared_store;
 pub use error::{ReloadError, StartError};
+pub use open::shared_store;
 pub use reload::Reloader;
 
 use crate::{
@@ -23,8 +24,9 @@ use crate::{
     crash::{self, Point},
     identity::ApiToken,
     issuer::Issuer,
-    reaper::{Reaper, Rounds},
+    reaper::{Reaper, Rotations, Rounds},
     store::{Store, StoreError},
+    telemetry::MetricsListener,
 };
 
 /// A built Mayfly, listening but not serving yet.
@@ -34,8 +36,10 @@ pub struct Application {
     issuer: Arc<Issuer>,
     reaper: Arc<Reaper>,
     rounds: Arc<Rounds>,
+    rotations: Arc<Rotations>,
     server: Bound,
     sink: Option<FileSink>,
+    numbers: Option<MetricsListener>,
     reloader: Arc<Reloader>,
     first_token: Option<ApiToken>,
     grace: Duration,
@@ -45,6 +49,11 @@ impl Application {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// Where numbers are shown, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.numbers.as_ref().map(MetricsListener::address)
     }
 
     /// The first administrator's token, when it was drawn just now. It is nowhere else: show it once.
@@ -70,7 +79,14 @@ impl Application {
         self.reaper.open_lanes().await?;
         self.rounds.open();
         crash::here(Point::StartRecovering);
+        self.rotations.start();
         let sink = self.sink.map(follow);
+        let numbers_stop = CancellationToken::new();
+        if let Some(numbers) = self.numbers {
+            tokio::spawn(numbers.serve(shutdown.clone(), numbers_stop.clone()));
+        }
+        // However this ends, nobody is to ask a store that is closed.
+        let _numbers_stop = numbers_stop.drop_guard();
         let halt = shutdown.child_token();
         let (ready, standing) = watch_standing(&self.store, &halt);
         let served = self.server.serve_while(ready, halt.clone()).await;
@@ -80,6 +96,7 @@ impl Application {
             self.issuer.drain().await;
             self.rounds.stop().await;
             self.reaper.stop().await;
+            self.rotations.stop().await;
         });
         if drained.await.is_err() {
             tracing::warn!(grace = ?self.grace, "not everything under way ended in time; it is taken up at the next start");

@@ -54,7 +54,9 @@ pub enum ChainsError {
         seq: u64,
     },
     /// A chain does not have the record that another knows it had.
-    #[error("chain {chain} {what} record {known}, which chain {by} knew of (its record {seq}): it was cut off or written anew")]
+    #[error(
+        "chain {chain} {what} record {known}, which chain {by} knew of (its record {seq}): it was cut off or written anew"
+    )]
     Contradicted {
         /// The chain.
         chain: String,

@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, health, lease, reconcile, roles, run, serve, targets, token, whoami,
+    doctor, exit, health, lease, reconcile, roles, run, serve, store, targets, token, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
@@ -77,7 +77,7 @@ pub enum Command {
     /// See what may be asked for
     #[command(subcommand)]
     Roles(roles::RolesCommand),
-    /// See the databases (administrators)
+    /// See the databases, agree to a new server, rotate the passwords Mayfly administers them with (administrators)
     #[command(subcommand, visible_alias = "target")]
     Targets(targets::TargetsCommand),
     /// Compare databases with what the server knows of them, and see to what differs (administrators)
@@ -87,6 +87,9 @@ pub enum Command {
     /// Make, see and revoke API tokens (administrators)
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Look after what Mayfly keeps
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Follow and verify the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),

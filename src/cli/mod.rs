@@ -15,6 +15,7 @@ pub mod creds;
 pub mod demo;
 pub mod dev;
 pub mod doctor;
+mod doctor_credentials;
 mod duration;
 mod error;
 mod exit;
@@ -26,8 +27,11 @@ pub mod lease;
 mod output;
 pub mod reconcile;
 pub mod roles;
+mod rotate;
 pub mod run;
+mod sealing_key;
 pub mod serve;
+pub mod store;
 mod table;
 pub mod targets;
 pub mod token;
@@ -121,6 +125,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Roles(command) => roles::run(command, context).await,
         Command::Targets(command) => targets::run(command, context).await,
         Command::Reconcile(args) => reconcile::run(args, context).await,
+        Command::Store(command) => store::run(command, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Token(command) => token::run(command, context).await,
         Command::Audit(command) => audit::run(command, context).await,

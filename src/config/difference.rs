@@ -36,6 +36,10 @@ pub enum Part {
     Bootstrap,
     /// `[log]`.
     Log,
+    /// `[sealing]`.
+    Sealing,
+    /// `[metrics]`.
+    Metrics,
     /// A target: its connections must be made anew, unless it was removed.
     Target(TargetName),
     /// A role.
@@ -106,6 +110,8 @@ impl Config {
             c.restart("level", &self.log.level, &new.log.level);
             c.restart("format", &self.log.format, &new.log.format);
         });
+        part(Part::Sealing, "sealing", &|c| c.live("", &self.sealing.ids(), &new.sealing.ids()));
+        part(Part::Metrics, "metrics", &|c| c.restart("listen", &self.metrics, &new.metrics));
         self.targets_difference(new, &mut changes);
         self.roles_difference(new, &mut changes);
         changes
@@ -116,7 +122,10 @@ impl Config {
             let part = Part::Target(name.clone());
             let mut comparison = Comparison { changes, part, prefix: format!("targets.{name}") };
             match (self.targets.get(name), new.targets.get(name)) {
-                (Some(old), Some(new)) => target(&mut comparison, old, new),
+                (Some(old), Some(settings)) => {
+                    target(&mut comparison, old, settings);
+                    comparison.live("rotate_every", &self.rotation.get(name), &new.rotation.get(name));
+                }
                 (Some(_), None) => comparison.note("", "is removed", false),
                 (None, _) => comparison.note("", "is added", false),
             }

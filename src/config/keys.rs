@@ -96,6 +96,10 @@ pub(super) const KEYS: &[Key] = &[
     key("bootstrap.administrator_token_file", Path, Optional),
     key("log.level", Choice(&["error", "warn", "info", "debug", "trace"]), Default("\"info\"")),
     key("log.format", Choice(&["text", "json"]), Default("\"text\"")),
+    key("sealing.key", Text, Optional),
+    key("sealing.key_file", Path, Optional),
+    key("metrics.listen", Text, Optional),
+    key("metrics.allow_beyond_loopback", Flag, Default("false")),
     key("targets.NAME.engine", Choice(&["postgres", "mysql", "mariadb"]), Required),
     key("targets.NAME.hosts", Texts, Required),
     key("targets.NAME.client_hosts", Texts, Default("[]")),
@@ -103,6 +107,7 @@ pub(super) const KEYS: &[Key] = &[
     key("targets.NAME.user", Text, Required),
     key("targets.NAME.password", Text, Optional),
     key("targets.NAME.password_file", Path, Optional),
+    key("targets.NAME.rotate_every", between(HOUR, YEAR), Optional),
     key(
         "targets.NAME.auth_plugin",
         Choice(&["mysql_native_password", "ed25519"]),
@@ -251,7 +256,10 @@ mod tests {
 
     #[test]
     fn lists_each_word_of_a_table_once() {
-        assert_eq!(below(""), ["server", "store", "audit", "bootstrap", "log", "targets", "roles"]);
+        assert_eq!(
+            below(""),
+            ["server", "store", "audit", "bootstrap", "log", "metrics", "sealing", "targets", "roles"]
+        );
         assert_eq!(below("targets.NAME.tls"), ["mode", "ca_file", "certificate_file", "key_file"]);
     }
 }

@@ -12,6 +12,7 @@ mod reader;
 mod remark;
 mod role;
 mod scanner;
+mod sealing;
 mod secret;
 mod section;
 mod server;
@@ -21,7 +22,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use toml::de::DeTable;
 
@@ -30,8 +31,8 @@ pub use environment::{Environment, FileFacts, SystemEnvironment};
 pub use remark::{ConfigError, Remark};
 pub use secret::SecretFileError;
 pub use server::{
-    AuditSettings, BootstrapSettings, ClientCertificates, LogFormat, LogLevel, LogSettings, ServerSettings,
-    ServerTls,
+    AuditSettings, BootstrapSettings, ClientCertificates, LogFormat, LogLevel, LogSettings, MetricsSettings,
+    ServerSettings, ServerTls,
 };
 pub use store::{SharedStore, StoreSettings};
 
@@ -42,6 +43,7 @@ use self::{
 };
 use crate::{
     domain::{Role, RoleName, TargetName},
+    sealing::Keyring,
     target::TargetSettings,
 };
 
@@ -58,8 +60,14 @@ pub struct Config {
     pub bootstrap: BootstrapSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// Where numbers are shown, if anywhere.
+    pub metrics: Option<MetricsSettings>,
     /// The databases.
     pub targets: BTreeMap<TargetName, TargetSettings>,
+    /// What administration passwords are sealed with; empty: nothing is sealed.
+    pub sealing: Keyring,
+    /// How often the administration passwords of which targets are rotated.
+    pub rotation: BTreeMap<TargetName, Duration>,
     /// The access profiles; each on one of `targets`.
     pub roles: BTreeMap<RoleName, Role>,
 }
@@ -124,6 +132,8 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     let audit = server::audit(&root.child("audit"), store.as_ref());
     let bootstrap = server::bootstrap(&root.child("bootstrap"));
     let log = server::log(&root.child("log"));
+    let sealing = sealing::sealing(&root.child("sealing"));
+    let metrics = server::metrics(&root.child("metrics"));
     let drafts: Vec<_> = root
         .child("targets")
         .children()
@@ -136,6 +146,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         .iter()
         .map(|(name, section)| role::role(name, section, &drafts))
         .collect();
+    let rotation = target::rotation(root.reader, &drafts, sealing.as_ref());
     let targets: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.settings).collect();
     if targets.as_ref().is_some_and(Vec::is_empty) {
         root.reader.warn(
@@ -150,7 +161,10 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         audit,
         bootstrap,
         log: log?,
+        metrics,
         targets: targets?.into_iter().map(|target| (target.name.clone(), target)).collect(),
+        sealing: sealing?,
+        rotation,
         roles: roles?.into_iter().map(|role| (role.name.clone(), role)).collect(),
     })
 }

@@ -35,13 +35,18 @@ pub(super) fn password(section: &Section<'_>) -> Option<Password> {
             reader.complain(&file.at, "password is written as well; keep one of the two");
             None
         }
-        (Some(inline), None) => from_variable(reader, &inline),
+        (Some(inline), None) => from_variable(reader, &inline, INSTEAD),
         (None, Some(file)) => from_file(reader, &file),
         (None, None) => None,
     }
 }
 
-fn from_variable(reader: &Reader<'_>, inline: &Located<String>) -> Option<Password> {
+/// The secret in the environment variable that `inline` names; `instead` says where secrets go when it is none itself.
+pub(super) fn from_variable(
+    reader: &Reader<'_>,
+    inline: &Located<String>,
+    instead: &str,
+) -> Option<Password> {
     let place = Place { shown: Shown::Keys, ..inline.at.clone() };
     let is_word = |name: &&str| {
         !name.is_empty()
@@ -50,7 +55,7 @@ fn from_variable(reader: &Reader<'_>, inline: &Located<String>) -> Option<Passwo
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
     let Some(name) = inline.value.strip_prefix("env:").filter(is_word) else {
-        reader.complain(&place, INSTEAD);
+        reader.complain(&place, instead);
         return None;
     };
     let message = match reader.environment.variable(name) {

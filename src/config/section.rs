@@ -327,7 +327,7 @@ impl<'a> Section<'a> {
 
 /// What of the line a remark on a key's value may show.
 fn shown(word: &str) -> Shown {
-    if word == "password" { Shown::Keys } else { Shown::Place }
+    if matches!(word, "password" | "key") { Shown::Keys } else { Shown::Place }
 }
 
 fn as_text(value: &DeValue<'_>) -> Result<String, String> {

@@ -55,7 +55,8 @@ pub(super) fn store(section: &Section<'_>) -> Option<StoreSettings> {
     let (reader, path, place) = (section.reader, section.path("path"), section.text("postgres"));
     let shared = shared(section, place.as_ref());
     if let (Some(path), Some(_)) = (section.written("path"), section.written("postgres")) {
-        reader.complain(&path, "postgres is written as well: state is kept in one place; keep one of the two");
+        reader
+            .complain(&path, "postgres is written as well: state is kept in one place; keep one of the two");
         return None;
     }
     if place.is_some() || section.written("postgres").is_some() {

@@ -1,6 +1,6 @@
 //! `[targets.NAME]`.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::{
     reader::{Located, Reader, quoted},
@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     domain::{Engine, TargetName},
+    sealing::Keyring,
     target::{
         AuthPlugin, Expiry, OnDrift, PoolSettings, ReconcileSettings, TargetSettings, TlsMode, TlsSettings,
     },
@@ -19,6 +20,7 @@ pub(super) struct Draft {
     pub(super) name: String,
     pub(super) engine: Option<Engine>,
     pub(super) settings: Option<TargetSettings>,
+    rotate_every: Option<Located<Duration>>,
 }
 
 pub(super) fn target(name: &Located<String>, section: &Section<'_>) -> Draft {
@@ -27,7 +29,28 @@ pub(super) fn target(name: &Located<String>, section: &Section<'_>) -> Draft {
         "mariadb" => Engine::Mariadb,
         _ => Engine::Postgres,
     });
-    Draft { name: name.value.clone(), engine, settings: settings(name, section, engine) }
+    let settings = settings(name, section, engine);
+    Draft { name: name.value.clone(), engine, settings, rotate_every: section.duration("rotate_every") }
+}
+
+/// How often which administration passwords are rotated. `keys`: what they are sealed with; `None`: that is wrong already.
+pub(super) fn rotation(
+    reader: &Reader<'_>,
+    drafts: &[Draft],
+    keys: Option<&Keyring>,
+) -> BTreeMap<TargetName, Duration> {
+    let mut rotation = BTreeMap::new();
+    for draft in drafts {
+        let (Some(settings), Some(every)) = (&draft.settings, &draft.rotate_every) else { continue };
+        if keys.is_some_and(|keys| keys.first().is_none()) {
+            reader.complain(&every.at, "needs [sealing]: what is rotated is kept sealed with a key of yours");
+        }
+        if settings.password.is_none() {
+            reader.complain(&every.at, "has nothing to rotate: the administration account has no password");
+        }
+        rotation.insert(settings.name.clone(), every.value);
+    }
+    rotation
 }
 
 fn settings(name: &Located<String>, section: &Section<'_>, engine: Option<Engine>) -> Option<TargetSettings> {

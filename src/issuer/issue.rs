@@ -21,9 +21,10 @@ use crate::{
         LeaseTerms, Password, Role, RoleName, StateName, Ttl,
     },
     identity::Caller,
+    metrics::{ISSUED, Stopwatch},
     policy,
     store::{BeginError, Begun, NewLease},
-    target::{LeasedAccount, NewAccount, Secret, Target, TargetError, TargetErrorKind, TlsMode},
+    target::{LeasedAccount, NewAccount, Pass, Secret, Target, TargetError, TargetErrorKind, TlsMode},
 };
 
 /// Characters a purpose may have.
@@ -108,9 +109,25 @@ impl Issuer {
     /// # Errors
     /// [`Refusal`]. Whatever was begun on the target by then is being removed.
     pub async fn issue(self: &Arc<Self>, caller: &Caller, request: IssueRequest) -> Result<Issued, Refusal> {
+        let (watch, role) = (Stopwatch::start(), request.role.clone());
+        let answer = self.issue_uncounted(caller, request).await;
+        let role = self.catalogue.current().role(&role).map(|(role, _)| role);
+        let outcome = answer.as_ref().map_or_else(|refusal| refusal.kind.as_str(), |_| ISSUED);
+        let labels = role.as_ref().map(|role| (&role.name, &role.target));
+        self.metrics.issue_answered(labels, outcome, watch.elapsed());
+        answer
+    }
+
+    async fn issue_uncounted(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: IssueRequest,
+    ) -> Result<Issued, Refusal> {
         let resource = || format!("roles/{}", request.role);
-        let attempt = match self.plan(caller, &request).await {
-            Ok(attempt) => attempt,
+        let planned = self.plan(caller, &request).await;
+        let admitted = planned.and_then(|attempt| Ok((self.pass_to(&attempt.lease.target)?, attempt)));
+        let (pass, attempt) = match admitted {
+            Ok(admitted) => admitted,
             // Denials are audited where they are decided.
             Err(refusal) if refusal.kind == RefusalKind::Denied => return Err(refusal),
             Err(refusal) => return Err(self.refuse(caller, "lease.requested", resource(), refusal).await),
@@ -121,7 +138,7 @@ impl Issuer {
         crash::here(Point::IssuePlanned);
         let target = attempt.lease.target.clone();
         let (reply, replied) = oneshot::channel();
-        self.tasks.spawn(Arc::clone(self).issue_and_see_delivered(attempt, reply));
+        self.tasks.spawn(Arc::clone(self).issue_and_see_delivered(attempt, pass, reply));
         let delivery = replied.await.unwrap_or_else(|_| {
             // Whatever it left behind, the reaper reads from the store.
             self.reaper.due(&target, self.clock.now());
@@ -135,10 +152,11 @@ impl Issuer {
     async fn issue_and_see_delivered(
         self: Arc<Self>,
         attempt: Attempt,
+        pass: Pass,
         reply: Reply,
     ) {
         let (taken, was_taken) = oneshot::channel();
-        let issued = match self.provision(&attempt, &reply).await {
+        let issued = match self.provision(&attempt, pass, &reply).await {
             Ok(issued) => issued,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
@@ -204,14 +222,17 @@ impl Issuer {
     }
 
     /// Makes intent durable while the secret is being prepared, then provisions.
-    async fn provision(&self, attempt: &Attempt, reply: &Reply) -> Result<Issued, Refusal> {
+    async fn provision(&self, attempt: &Attempt, pass: Pass, reply: &Reply) -> Result<Issued, Refusal> {
         let draft = attempt.draft(self.clock.now(), "lease.requested");
         let new = NewLease { lease: attempt.lease.clone(), limits: attempt.role.limits };
         let (begun, secret) =
             tokio::join!(self.store.begin(new, draft), attempt.target.prepare(&attempt.role));
         let lease = match begun {
             Ok(Begun::Fresh(lease)) => lease,
-            Ok(Begun::Repeated(lease)) => return self.repeat(attempt, lease, secret?, reply).await,
+            Ok(Begun::Repeated(lease)) => {
+                let secret = secret.map_err(|error| Refusal::on_target(&lease.target, error))?;
+                return self.repeat(attempt, pass, lease, secret, reply).await;
+            }
             Err(error) => return Err(self.begin_refused(attempt, error).await),
         };
         crash::here(Point::IssueBegun);
@@ -236,11 +257,12 @@ impl Issuer {
             expires_at,
         };
         crash::here(Point::IssueCreating);
-        if let Err(error) = attempt.target.create(new, &secret).await {
+        let created = attempt.target.create(new, &secret).await;
+        pass.went(self.clock.now(), created.as_ref().err());
+        if let Err(error) = created {
             return Err(self.creation_failed(attempt, &lease, error).await);
         }
         crash::here(Point::IssueCreated);
-        self.health.well(&lease.target);
         let lease = self.activate(attempt, &lease, expires_at).await?;
         Ok(attempt.issued(lease, secret))
     }
@@ -304,6 +326,7 @@ impl Issuer {
     async fn repeat(
         &self,
         attempt: &Attempt,
+        pass: Pass,
         lease: Lease,
         secret: Secret,
         reply: &Reply,
@@ -339,7 +362,9 @@ impl Issuer {
             // Whoever asks and goes must not spoil the password that it, or another of its kind, has by now.
             return Err(Refusal::new(RefusalKind::InProgress, "the caller gave up"));
         }
-        attempt.target.replace_secret(account, &secret).await?;
+        let replaced = attempt.target.replace_secret(account, &secret).await;
+        pass.went(self.clock.now(), replaced.as_ref().err());
+        replaced.map_err(|error| Refusal::on_target(&lease.target, error))?;
         crash::here(Point::RepeatReplaced);
         if self.store.replica().is_some() {
             self.check_repetition(attempt)?;
@@ -379,9 +404,6 @@ impl Issuer {
         tracing::warn!(
             lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error, "creation failed"
         );
-        if error.kind.concerns_whole_target() {
-            self.health.ill(&lease.target, error.to_string(), None);
-        }
         let never_sent = error.concerns_nothing_sent();
         let not_before = match lease.state {
             // Where nothing was sent the reaper has nothing to do: the lease is closed right below.
@@ -389,7 +411,7 @@ impl Issuer {
             _ => self.clock.now(),
         };
         let cause = EndCause::Failed { reason: error.to_string() };
-        let refusal = Refusal::from(error);
+        let refusal = Refusal::on_target(&lease.target, error);
         self.undo(lease, cause, not_before).await;
         if never_sent {
             self.close_unprovisioned(attempt, lease).await;
@@ -403,10 +425,13 @@ impl Issuer {
         let now = self.clock.now();
         let report = crate::domain::EndReport { was_absent: true, ..Default::default() };
         let draft = attempt.draft_for(lease, now, "lease.failed");
-        if let Err(error) =
-            self.store.apply(lease.id, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await
-        {
-            tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "left to the reaper");
+        match self.store.apply(lease.id, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await {
+            Ok(lease) => {
+                self.metrics.ended((&lease.role, &lease.target), lease.state.name(), SignedDuration::ZERO);
+            }
+            Err(error) => {
+                tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "left to the reaper");
+            }
         }
     }
 

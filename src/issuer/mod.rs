@@ -7,6 +7,7 @@
 //! is the reaper's work.
 
 mod catalogue;
+mod credentials;
 mod end;
 mod error;
 mod issue;
@@ -14,11 +15,13 @@ mod look;
 mod recognise;
 mod reconcile;
 mod renew;
+mod rotate;
 mod tokens;
 
 use std::sync::Arc;
 
 pub use catalogue::{Catalogue, CatalogueHandle};
+pub use credentials::{KeptCredentials, candidates};
 pub use error::{Refusal, RefusalKind};
 pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;
@@ -27,12 +30,20 @@ pub use recognise::{KnownServers, Succession};
 pub use reconcile::{
     Answer, Counts, Discrepancy, DiscrepancyKind, Mode, ReconcileError, ReconcileReport, Reconciler,
 };
+pub use rotate::{Resealed, Rotated, Rotator, RotatorParts};
 pub use tokens::{MintedToken, NewToken};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    audit::Draft, clock::Clock, domain::TargetName, identity::Caller, policy, random::Random, store::Store,
-    target::HealthBoard,
+    audit::Draft,
+    clock::Clock,
+    domain::TargetName,
+    identity::Caller,
+    metrics::Metrics,
+    policy,
+    random::Random,
+    store::Store,
+    target::{HealthBoard, Pass},
 };
 
 /// Told when something on a target becomes due.
@@ -48,10 +59,12 @@ pub struct Issuer {
     store: Arc<dyn Store>,
     catalogue: Arc<CatalogueHandle>,
     health: Arc<HealthBoard>,
+    metrics: Arc<Metrics>,
     reaper: Arc<dyn DueNotice>,
     servers: Arc<KnownServers>,
     renewing: Arc<renew::UnderWay>,
     reconciler: Arc<Reconciler>,
+    rotator: Option<Arc<Rotator>>,
     tasks: TaskTracker,
 }
 
@@ -69,6 +82,8 @@ pub struct IssuerParts {
     pub health: Arc<HealthBoard>,
     /// Which servers answer for targets.
     pub servers: Arc<KnownServers>,
+    /// Where is counted what happens.
+    pub metrics: Arc<Metrics>,
     /// Whom to tell when a lease is due.
     pub reaper: Arc<dyn DueNotice>,
 }
@@ -76,7 +91,7 @@ pub struct IssuerParts {
 impl Issuer {
     /// An issuer made of its parts.
     pub fn new(parts: IssuerParts) -> Self {
-        let IssuerParts { clock, random, store, catalogue, health, servers, reaper } = parts;
+        let IssuerParts { clock, random, store, catalogue, health, servers, metrics, reaper } = parts;
         let renewing = Arc::new(renew::UnderWay::default());
         let reconciler = Arc::new(Reconciler::new(reconcile::ReconcilerParts {
             clock: Arc::clone(&clock),
@@ -92,9 +107,11 @@ impl Issuer {
             catalogue,
             health,
             servers,
+            metrics,
             reaper,
             renewing,
             reconciler,
+            rotator: None,
             tasks: TaskTracker::new(),
         }
     }
@@ -104,6 +121,12 @@ impl Issuer {
         self.reconciler.stop();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Leave to use a target now, unless it failed so often in a row that nobody is to wait for it.
+    fn pass_to(&self, target: &TargetName) -> Result<Pass, Refusal> {
+        let now = self.clock.now();
+        self.health.admit(target, now).map_err(|why| Refusal::left_alone(target, why, now))
     }
 
     /// Asks policy; a denial is audited before it is told.

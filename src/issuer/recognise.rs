@@ -89,7 +89,7 @@ impl KnownServers {
         );
         let error = TargetError::new(TargetErrorKind::Replaced, message.as_str())
             .mended_by(format!("mayfly target accept {target}"));
-        self.health.ill(target, message.clone(), None);
+        self.health.ill(target, self.clock.now(), &message, None);
         if self.turn_away(target, identity) {
             tracing::error!(target_name = %target, "{message}");
             let draft =
@@ -202,9 +202,9 @@ impl Issuer {
             Ok(_) => Ok(None),
             Err(error) if error.kind == TargetErrorKind::Replaced => {
                 let stranger = self.servers.stranger(target.name());
-                stranger.map(Some).ok_or_else(|| Refusal::from(error))
+                stranger.map(Some).ok_or_else(|| Refusal::on_target(target.name(), error))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Refusal::on_target(target.name(), error)),
         }
     }
 }

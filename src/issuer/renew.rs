@@ -18,6 +18,7 @@ use crate::{
     crash::{self, Point},
     domain::{Lease, LeaseEvent, LeaseId, LeaseState, Ttl},
     identity::Caller,
+    metrics::RENEWED,
     policy,
     store::ApplyError,
     target::{LeasedAccount, Target},
@@ -67,6 +68,14 @@ impl Issuer {
     pub async fn renew(&self, caller: &Caller, id: LeaseId, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
         let _turn = self.renewing.begin(id)?;
         let lease = self.visible_lease(caller, id).await?;
+        let (role, target) = (lease.role.clone(), lease.target.clone());
+        let answer = self.renew_visible(caller, lease, ttl).await;
+        let outcome = answer.as_ref().map_or_else(|refusal| refusal.kind.as_str(), |_| RENEWED);
+        self.metrics.renewal_answered(&role, &target, outcome);
+        answer
+    }
+
+    async fn renew_visible(&self, caller: &Caller, lease: Lease, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
         let action = policy::Action::Renew { owner: &lease.principal.name };
         self.authorise(caller, action, "lease.renewed", lease.resource_name()).await?;
         let LeaseState::Active { expires_at: current } = lease.state else {
@@ -87,18 +96,21 @@ impl Issuer {
             return Ok(lease);
         }
         let target = self.target_of(&lease)?;
+        let pass = self.pass_to(&lease.target)?;
         crash::here(Point::RenewPlanned);
         // A process that was stopped here must not give the target an expiry of long ago: another may have renewed since.
         if self.clock.now() > after_a(now, PROMPTLY) {
             return Err(Refusal::new(RefusalKind::InProgress, "the renewal waited too long for its turn")
                 .retry_after(Duration::from_secs(1)));
         }
-        target.renew(LeasedAccount::of(&lease), expires_at).await?;
+        let renewed = target.renew(LeasedAccount::of(&lease), expires_at).await;
+        pass.went(self.clock.now(), renewed.as_ref().err());
+        renewed.map_err(|error| Refusal::on_target(&lease.target, error))?;
         crash::here(Point::RenewMoved);
         let draft = Draft::new(self.clock.now(), caller.actor(), "lease.renewed", lease.resource_name())
             .with("expires_at", expires_at.to_string());
         let event = LeaseEvent::Renewed { expires_at };
-        let renewed = match self.store.apply(id, event, self.clock.now(), Some(draft)).await {
+        let renewed = match self.store.apply(lease.id, event, self.clock.now(), Some(draft)).await {
             Ok(renewed) => renewed,
             Err(error) => {
                 if matches!(error, ApplyError::Illegal { .. }) {
@@ -120,7 +132,8 @@ impl Issuer {
                 let message = "the lease ended while it was being renewed";
                 return Err(Refusal::new(RefusalKind::Ended, message));
             };
-            target.renew(LeasedAccount::of(&lease), expires_at).await?;
+            let told = target.renew(LeasedAccount::of(&lease), expires_at).await;
+            told.map_err(|error| Refusal::on_target(&lease.target, error))?;
             let now = self.store.lease(lease.id).await?;
             let now =
                 now.ok_or_else(|| Refusal::not_found(format!("there is no lease {}", lease.id)))?;

@@ -128,7 +128,7 @@ impl Lane {
 
     /// Works on what is due until nothing is, and says when the next is.
     async fn work_through(&self, failures: &mut u32) -> Result<Option<Timestamp>, StoreError> {
-        let ReaperParts { clock, random, store, catalogue, health } = &self.parts.reaper;
+        let ReaperParts { clock, random, store, catalogue, health, .. } = &self.parts.reaper;
         let name = &self.parts.target;
         while !self.parts.stop.is_cancelled() {
             let target = catalogue.current().targets.get(name).map(Arc::clone);
@@ -156,7 +156,7 @@ impl Lane {
                     let next = next_attempt(clock.now(), *failures, TARGET_BOUND, &**random);
                     *failures = failures.saturating_add(1);
                     tracing::warn!(target_name = %name, %message, next = %next, "target cannot be used");
-                    health.ill(name, message.clone(), Some(next));
+                    health.ill(name, clock.now(), &message, Some(next));
                     if self.is_shared() {
                         self.postpone_due(&message, left_to_others(clock.now())).await?;
                         self.rest(next).await;
@@ -234,8 +234,14 @@ impl Lane {
         match outcome {
             Ok(report) => {
                 crash::here(Point::EndRemoved);
-                let draft = ended_draft(&lease, now, &report);
-                self.apply(lease, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await?;
+                let (draft, since) = (ended_draft(&lease, now, &report), lease.state.ending_since());
+                let ended =
+                    self.apply(lease, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await?;
+                let took = now.duration_since(since.unwrap_or(now));
+                let names = (&ended.role, &ended.target);
+                if !ended.state.name().is_live() {
+                    self.parts.reaper.metrics.ended(names, ended.state.name(), took);
+                }
                 crash::here(Point::EndRecorded);
                 Ok(())
             }
@@ -258,6 +264,7 @@ impl Lane {
             lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error,
             "a lease could not be ended yet"
         );
+        self.parts.reaper.metrics.end_attempt_failed(&lease.target, error.kind.as_str());
         let message = told(&error);
         let attempts = match lease.state {
             LeaseState::Ending { attempts, .. } => attempts,

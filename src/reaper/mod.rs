@@ -12,6 +12,7 @@ mod backoff;
 mod claims;
 mod end;
 mod lane;
+mod rotation;
 mod rounds;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+pub use rotation::{RotationParts, Rotations, Schedule};
 pub use rounds::{Rounds, RoundsParts};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,6 +34,7 @@ use crate::{
     clock::Clock,
     domain::TargetName,
     issuer::{CatalogueHandle, DueNotice},
+    metrics::Metrics,
     random::Random,
     store::{DueElsewhere, Store, StoreError},
     target::HealthBoard,
@@ -50,6 +53,8 @@ pub struct ReaperParts {
     pub catalogue: Arc<CatalogueHandle>,
     /// How targets fare.
     pub health: Arc<HealthBoard>,
+    /// Where is counted what happens.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The lane of each target.

@@ -11,13 +11,15 @@ mod clock;
 mod error;
 mod lease;
 pub mod postgres;
+mod secret;
 mod server;
 pub mod sqlite;
 mod token;
 
 pub use clock::StoreClock;
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
-pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
+pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, Tally};
+pub use secret::{KeptSecret, PendingSecret, RotationEnd, SecretStore};
 pub use server::{KnownServer, ServerStore};
 pub use token::{StoredToken, TokenHash, TokenStore};
 
@@ -28,11 +30,12 @@ use tokio::sync::watch;
 use crate::{
     audit::{AuditLog, ChainHead, Draft},
     domain::InstanceId,
+    metrics::CommitMeter,
 };
 
 /// Everything Mayfly keeps.
 #[async_trait]
-pub trait Store: LeaseStore + TokenStore + ServerStore + AuditLog {
+pub trait Store: LeaseStore + TokenStore + ServerStore + SecretStore + AuditLog {
     /// Which installation this is: drawn when the store was made, kept by backups, shared by all who share the store.
     fn instance(&self) -> InstanceId;
 
@@ -47,6 +50,11 @@ pub trait Store: LeaseStore + TokenStore + ServerStore + AuditLog {
     /// # Errors
     /// When it would not.
     async fn check_writable(&self) -> Result<(), StoreError>;
+
+    /// How it commits, where it keeps count of that.
+    fn commits(&self) -> Option<&CommitMeter> {
+        None
+    }
 
     /// How far the store's clock is ahead of this process's, as last measured. Whoever shares a store goes by its clock. `None`:
     /// the store has no clock of its own.

@@ -4,10 +4,13 @@
 //! leases' states, of the store or of who may ask. Every step is idempotent: done twice it has the effect of once, and
 //! "already gone" is success. A new engine is one folder here and one line in [`connect`].
 
+mod circuit;
+mod credentials;
 mod error;
 mod finding;
 mod health;
 pub mod mysql;
+mod offset;
 mod password;
 pub mod postgres;
 mod recognition;
@@ -18,9 +21,11 @@ use std::{net::IpAddr, sync::Arc};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
+pub use credentials::{AdministrationAccount, Candidate, Candidates, Configured, Credentials, Origin};
 pub use error::{TargetError, TargetErrorKind};
 pub use finding::{Finding, Severity};
-pub use health::{Health, HealthBoard};
+pub use health::{CircuitState, Health, HealthBoard, LeftAlone, Pass};
+pub use offset::{ClockOffset, NOTABLE_OFFSET, OffsetGauge};
 pub use password::{PASSWORD_LENGTH, generate_password};
 pub use recognition::{AnyServer, Recognition, ServerIdentity};
 pub use settings::{
@@ -169,6 +174,19 @@ pub struct Session {
     pub activity: Option<String>,
 }
 
+/// How much of a pool is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Which: `issuing` or `ending`.
+    pub pool: &'static str,
+    /// Connections it may have.
+    pub size: usize,
+    /// Connections lent right now.
+    pub in_use: usize,
+    /// Those who wait for one.
+    pub waiting: usize,
+}
+
 /// What answers at a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerVersion {
@@ -219,6 +237,16 @@ pub trait Target: Send + Sync {
     /// The database clients are pointed at when the role names none.
     fn client_database(&self) -> Option<String> {
         self.settings().database.clone()
+    }
+
+    /// How its clock differs from ours, as last measured; `None`: not measured yet.
+    fn clock_offset(&self) -> Option<ClockOffset> {
+        None
+    }
+
+    /// Its connections, pool by pool.
+    fn pools(&self) -> Vec<PoolUse> {
+        Vec::new()
     }
 
     /// Draws a password and computes its verifier, off the async threads.
@@ -275,6 +303,20 @@ pub trait Target: Send + Sync {
         Err(TargetError::new(TargetErrorKind::Refused, "accounts cannot be put right on this engine yet"))
     }
 
+    /// Gives the administration account itself another password: by its verifier, like every other. Existing connections stay
+    /// usable. Uses the ending pool.
+    async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        let _ = password;
+        Err(TargetError::new(TargetErrorKind::Refused, "this engine's own password cannot be changed yet"))
+    }
+
+    /// Logs the administration account in with a password, apart from every pool. Once the server has let it in, new
+    /// connections begin with this password.
+    async fn prove_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        let _ = password;
+        Err(TargetError::new(TargetErrorKind::Refused, "this engine's own password cannot be proved yet"))
+    }
+
     /// Whether it answers, and as what.
     async fn ping(&self) -> Result<ServerVersion, TargetError>;
 
@@ -315,11 +357,13 @@ pub struct Surroundings {
     pub random: Arc<dyn crate::random::Random>,
     /// Whether a server that answers is the one it should be; asked on every new connection, before anything else.
     pub recognition: Arc<dyn Recognition>,
+    /// What the administration account logs in with.
+    pub credentials: Arc<dyn Credentials>,
 }
 
 impl Surroundings {
-    /// Surroundings in which any server is taken for the right one.
+    /// Surroundings in which any server is taken for the right one, and the configured password for the only one.
     pub fn new(clock: Arc<dyn crate::clock::Clock>, random: Arc<dyn crate::random::Random>) -> Self {
-        Self { clock, random, recognition: Arc::new(AnyServer) }
+        Self { clock, random, recognition: Arc::new(AnyServer), credentials: Arc::new(Configured) }
     }
 }

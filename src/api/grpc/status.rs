@@ -31,7 +31,9 @@ fn code(kind: RefusalKind) -> Code {
         RefusalKind::LimitReached => Code::ResourceExhausted,
         RefusalKind::KeyReused => Code::AlreadyExists,
         RefusalKind::InProgress => Code::Aborted,
-        RefusalKind::Ended | RefusalKind::TargetRefused => Code::FailedPrecondition,
+        RefusalKind::Ended | RefusalKind::TargetRefused | RefusalKind::NotConfigured => {
+            Code::FailedPrecondition
+        }
         RefusalKind::TargetUnavailable | RefusalKind::StoreUnavailable | RefusalKind::ShuttingDown => {
             Code::Unavailable
         }
@@ -187,6 +189,7 @@ mod tests {
             (RefusalKind::Ended, Code::FailedPrecondition),
             (RefusalKind::TargetUnavailable, Code::Unavailable),
             (RefusalKind::TargetRefused, Code::FailedPrecondition),
+            (RefusalKind::NotConfigured, Code::FailedPrecondition),
             (RefusalKind::StoreUnavailable, Code::Unavailable),
             (RefusalKind::ShuttingDown, Code::Unavailable),
             (RefusalKind::Internal, Code::Internal),
@@ -220,7 +223,7 @@ mod tests {
             sent: false,
             source: Some("SECRET CAUSE".into()),
         };
-        error.into()
+        Refusal::on_target(&"orders".parse().unwrap(), error)
     }
 
     #[test]

@@ -17,7 +17,24 @@ fn little_is_needed_and_the_rest_has_defaults() {
     assert_eq!(config.store.path(), Some(Path::new("/etc/mayfly/mayfly.db")));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Text));
     assert_warned(STORE, "targets: there is no target");
-    assert_eq!(problems(""), ["store.path: is missing: path, or postgres = \"postgres://USER@HOST:PORT/DATABASE\""]);
+    assert_eq!(
+        problems(""),
+        ["store.path: is missing: path, or postgres = \"postgres://USER@HOST:PORT/DATABASE\""]
+    );
+}
+
+#[test]
+fn numbers_are_shown_on_loopback_unless_more_is_allowed() {
+    let with = |text: &str| format!("{STORE}[metrics]\n{text}");
+    let listen = |text: &str| sound(&with(text)).config.metrics.map(|metrics| metrics.listen.to_string());
+    assert_eq!(listen(""), None);
+    assert_eq!(listen("listen = \"[::1]:9464\""), Some("[::1]:9464".to_owned()));
+    let open = "listen = \"0.0.0.0:9464\"\nallow_beyond_loopback = true";
+    assert_eq!(listen(open), Some("0.0.0.0:9464".to_owned()));
+    let refused = problems(&with("listen = \"0.0.0.0:9464\""));
+    assert!(refused[0].starts_with("metrics.listen: beyond loopback anybody"), "{refused:?}");
+    let refused = problems(&with("listen = \"9464\""));
+    assert!(refused[0].starts_with("metrics.listen: \"9464\" is not an address and port"), "{refused:?}");
 }
 
 #[test]

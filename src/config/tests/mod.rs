@@ -5,6 +5,7 @@ mod documents;
 mod general;
 mod hostile;
 mod roles;
+mod sealing;
 mod store;
 mod targets;
 

@@ -2,7 +2,8 @@
 
 use super::{super::StoreSettings, *};
 
-const SHARED: &str = "[store]\npostgres = \"postgres://mayfly@db1:6000,db2/state\"\npassword_file = \"secret\"\n";
+const SHARED: &str =
+    "[store]\npostgres = \"postgres://mayfly@db1:6000,db2/state\"\npassword_file = \"secret\"\n";
 
 fn shared(machine: &Machine, text: &str) -> super::super::SharedStore {
     let loaded = load_on(machine, text).unwrap_or_else(|error| panic!("{error}"));

@@ -43,7 +43,9 @@ impl AuditLog for PostgresStore {
 pub(super) async fn chains(readers: &Readers) -> Result<Vec<(ReplicaName, ChainHead)>, StoreError> {
     let sql = "SELECT replica, seq, hash FROM chain ORDER BY replica";
     readers
-        .read(sql, &[], |row| Ok((parsed(row, 0)?, ChainHead { seq: unsigned(row, 1)?, hash: digest(row, 2)? })))
+        .read(sql, &[], |row| {
+            Ok((parsed(row, 0)?, ChainHead { seq: unsigned(row, 1)?, hash: digest(row, 2)? }))
+        })
         .await
 }
 

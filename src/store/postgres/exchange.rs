@@ -9,11 +9,12 @@ use tokio_postgres::{Client, Row, Statement, types::ToSql};
 
 use super::{
     failure::Failure,
-    ledger::{Changes, DueNeed, Facts, Needs},
     lease_row::{self, COLUMNS, due_at, kind_name},
+    ledger::{Changes, DueNeed, Facts, Needs},
     migrate::{LOCKS, lock_key},
     notice,
-    row::{digest, plain, signed, unsigned},
+    row::{digest, parsed, plain, signed, unsigned},
+    secret,
     session::Session,
     settings::SchemaName,
     statements::Statements,
@@ -72,24 +73,28 @@ pub(super) async fn open(
     locks.sort_unstable();
     locks.dedup();
     let leases: Vec<&String> = needs.leases.iter().collect();
-    let (key_owners, keys): (Vec<&String>, Vec<&String>) = needs.keys.iter().map(|(owner, key)| (owner, key)).unzip();
+    let (key_owners, keys): (Vec<&String>, Vec<&String>) =
+        needs.keys.iter().map(|(owner, key)| (owner, key)).unzip();
     let (roles, holders): (Vec<&String>, Vec<&String>) =
         needs.limited.iter().map(|(role, holder)| (role, holder)).unzip();
     let tokens: Vec<&String> = needs.tokens.iter().collect();
-    let (ids, hashes): (Vec<&String>, Vec<&Vec<u8>>) = needs.new_tokens.iter().map(|(id, hash)| (id, hash)).unzip();
+    let (ids, hashes): (Vec<&String>, Vec<&Vec<u8>>) =
+        needs.new_tokens.iter().map(|(id, hash)| (id, hash)).unzip();
+    let secrets: Vec<&String> = needs.secrets.iter().collect();
     let asked = clock.now();
     let chain_values: [&(dyn ToSql + Sync); 2] = [&writing.replica, &writing.epoch];
     let chain = async {
         let rows = client.query(&statements.chain, &chain_values).await;
         (rows, clock.now())
     };
-    let (begun, (chain, answered), locked, leases, keys, live, tokens, taken) = join!(
+    let (begun, (chain, answered), locked, leases, keys, live, secrets, tokens, taken) = join!(
         client.batch_execute("BEGIN"),
         chain,
         rows(client, !locks.is_empty(), &statements.roles, [&LOCKS, &locks]),
         rows(client, !leases.is_empty(), &statements.leases, [&leases]),
         rows(client, !keys.is_empty(), &statements.keys, [&key_owners, &keys]),
         rows(client, !roles.is_empty(), &statements.live, [&roles, &holders]),
+        rows(client, !secrets.is_empty(), &statements.secrets, [&secrets]),
         rows(client, !tokens.is_empty(), &statements.tokens, [&tokens]),
         rows(client, !ids.is_empty(), &statements.taken, [&ids, &hashes]),
     );
@@ -98,6 +103,9 @@ pub(super) async fn open(
     let Some(row) = chain.first() else { return Ok(None) };
     locked?;
     let mut facts = facts(&leases?, &keys?, &live?, &tokens?, &taken?)?;
+    for row in &secrets? {
+        facts.secrets.insert(parsed(row, 0)?, unsigned(row, 1)?);
+    }
     for need in &needs.due {
         facts.due.push_back(claim(client, statements, writing, need).await?);
     }
@@ -123,7 +131,13 @@ fn claim_millis() -> f64 {
     CLAIM.as_secs_f64() * 1000.0
 }
 
-fn facts(leases: &[Row], keys: &[Row], live: &[Row], tokens: &[Row], taken: &[Row]) -> Result<Facts, Failure> {
+fn facts(
+    leases: &[Row],
+    keys: &[Row],
+    live: &[Row],
+    tokens: &[Row],
+    taken: &[Row],
+) -> Result<Facts, Failure> {
     let mut facts = Facts::default();
     for row in keys {
         let lease = lease_row::read(row)?;
@@ -229,7 +243,12 @@ async fn write(
         rare,
         rows(client, !updates.ids.is_empty(), &statements.update_leases, updates.values()),
         rows(client, !inserts.ids.is_empty(), &statements.insert_leases, inserts.values()),
-        rows(client, !counts.roles.is_empty(), &statements.count_roles, [&counts.roles, replica, &counts.by_role]),
+        rows(
+            client,
+            !counts.roles.is_empty(),
+            &statements.count_roles,
+            [&counts.roles, replica, &counts.by_role]
+        ),
         rows(
             client,
             !counts.holder_roles.is_empty(),
@@ -281,8 +300,15 @@ async fn write_rare(
             [&target.as_str(), &server.identity, &server.since.as_microsecond()];
         client.execute(&statements.know_server, &values).await
     });
-    let (tokens, revoked, servers) = join!(in_order(tokens), in_order(revoked), in_order(servers));
-    tokens.and(revoked).and(servers)
+    let secrets = changes.secrets.iter().map(|(target, kept)| async move {
+        let columns = secret::Columns::of(kept);
+        let (target, account) = (target.as_str(), kept.account.as_str());
+        let statement = if kept.revision == 1 { &statements.add_secret } else { &statements.keep_secret };
+        client.execute(statement, &columns.values(&target, &account)).await
+    });
+    let (tokens, revoked, servers, secrets) =
+        join!(in_order(tokens), in_order(revoked), in_order(servers), in_order(secrets));
+    tokens.and(revoked).and(servers).and(secrets)
 }
 
 /// Starts all of them, in order, before it waits for the first.
@@ -291,7 +317,8 @@ where
     F: Future<Output = Result<u64, tokio_postgres::Error>>,
 {
     let mut under_way: Vec<_> = exchanges.map(Box::pin).collect();
-    let mut outcomes: Vec<Option<Result<u64, tokio_postgres::Error>>> = under_way.iter().map(|_| None).collect();
+    let mut outcomes: Vec<Option<Result<u64, tokio_postgres::Error>>> =
+        under_way.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
         let mut pending = false;
         for (exchange, outcome) in under_way.iter_mut().zip(&mut outcomes) {
@@ -396,8 +423,18 @@ impl<'a> Inserts<'a> {
 
     /// As the statement takes them.
     pub(super) fn values(&self) -> [&(dyn ToSql + Sync); 15] {
-        let [kinds, roles, targets, principals, principal_kinds, states, accounts, terms, end_plans, standings] =
-            &self.texts;
+        let [
+            kinds,
+            roles,
+            targets,
+            principals,
+            principal_kinds,
+            states,
+            accounts,
+            terms,
+            end_plans,
+            standings,
+        ] = &self.texts;
         [
             &self.ids,
             kinds,
@@ -467,7 +504,8 @@ pub(super) async fn settle(session: &Session, replica: &str, lost: i32) -> Resul
             &[&lost],
         )
         .await?;
-    let rows = session.query("SELECT epoch, written FROM chain WHERE replica = $1 FOR UPDATE", &[&replica]).await?;
+    let rows =
+        session.query("SELECT epoch, written FROM chain WHERE replica = $1 FOR UPDATE", &[&replica]).await?;
     let standing = |row: &Row| Ok(Standing { epoch: plain(row, 0)?, written: plain(row, 1)? });
     rows.first().map(standing).transpose()
 }

@@ -48,7 +48,9 @@ impl Failure {
 
     /// Another process serves under the same name.
     pub(super) fn fenced(replica: &str) -> Self {
-        let message = format!("another process serves under this replica's name ({replica}): this one may write no more");
+        let message = format!(
+            "another process serves under this replica's name ({replica}): this one may write no more"
+        );
         Self::new(StoreErrorKind::Fenced, message)
     }
 
@@ -89,7 +91,9 @@ impl From<tokio_postgres::Error> for Failure {
         let ended = error.is_closed() || error.as_db_error().is_none_or(|error| error.severity() == "FATAL");
         // An error of neither the server nor the wire: a value that is not what this program writes.
         let foreign = !error.is_closed()
-            && error.source().is_some_and(|cause| cause.is::<Foreign>() || cause.is::<tokio_postgres::types::WrongType>());
+            && error
+                .source()
+                .is_some_and(|cause| cause.is::<Foreign>() || cause.is::<tokio_postgres::types::WrongType>());
         let (kind, message) = match &state {
             _ if foreign => (StoreErrorKind::Corrupt, "the store holds something that cannot be understood"),
             None => (StoreErrorKind::Unavailable, "the connection to the store's database was lost"),
@@ -110,7 +114,9 @@ fn describe(state: &SqlState, ended: bool) -> (StoreErrorKind, &'static str) {
         "3D000" => (Unavailable, "the store's database does not exist"),
         "53300" => (Unavailable, "the store's database has no connection left"),
         "57P01" | "57P02" | "57P03" => (Unavailable, "the store's database is stopping or starting"),
-        "40P01" | "40001" | "55P03" | "57014" => (Busy, "others kept the store's database from this in time; try again"),
+        "40P01" | "40001" | "55P03" | "57014" => {
+            (Busy, "others kept the store's database from this in time; try again")
+        }
         _ if ended => (Unavailable, "the connection to the store's database was ended"),
         _ => (Other, "the store's database refused"),
     }
@@ -126,7 +132,8 @@ pub(super) struct Foreign {
 
 impl From<Foreign> for Failure {
     fn from(foreign: Foreign) -> Self {
-        Failure::new(StoreErrorKind::Corrupt, "the store holds something that cannot be understood").caused_by(foreign)
+        Failure::new(StoreErrorKind::Corrupt, "the store holds something that cannot be understood")
+            .caused_by(foreign)
     }
 }
 

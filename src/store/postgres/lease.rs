@@ -5,8 +5,7 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use super::{
-    PostgresStore,
-    lease_query,
+    PostgresStore, lease_query,
     lease_row::{Encoded, due_at},
     ledger::{DueNeed, Holder, Key, LeaseChange, Ledger, Needs},
     row::to_json,
@@ -112,8 +111,7 @@ impl Begin {
     /// Whose limits are to be looked at; `None`: there are none, so nobody need wait for anybody.
     fn limited(&self) -> Option<Holder> {
         let LeaseLimits { per_principal, total } = self.limits;
-        let holder =
-            || (self.lease.role.as_str().to_owned(), self.lease.principal.name.as_str().to_owned());
+        let holder = || (self.lease.role.as_str().to_owned(), self.lease.principal.name.as_str().to_owned());
         (per_principal < u32::MAX || total < u32::MAX).then(holder)
     }
 }

@@ -51,9 +51,9 @@ fn walk(filter: &LeaseFilter) -> &'static str {
         };
     }
     match (&filter.principal, &filter.role, &filter.target) {
-        (Some(_), _, _) => walk!(
-            "principal = $4 AND ($5::text IS NULL OR role = $5) AND ($6::text IS NULL OR target = $6)"
-        ),
+        (Some(_), _, _) => {
+            walk!("principal = $4 AND ($5::text IS NULL OR role = $5) AND ($6::text IS NULL OR target = $6)")
+        }
         (None, Some(_), _) => {
             walk!("$4::text IS NULL AND role = $5 AND ($6::text IS NULL OR target = $6)")
         }
@@ -139,7 +139,9 @@ pub(super) async fn live_under_role(
         (SELECT coalesce(sum(live), 0)::bigint FROM live_by_role WHERE role = $1)";
     let count = |live: i64| u32::try_from(live.max(0)).unwrap_or(u32::MAX);
     let found = readers
-        .read(sql, &[&role.as_str(), &principal.as_str()], |row| Ok((count(plain(row, 0)?), count(plain(row, 1)?))))
+        .read(sql, &[&role.as_str(), &principal.as_str()], |row| {
+            Ok((count(plain(row, 0)?), count(plain(row, 1)?)))
+        })
         .await?;
     Ok(found.first().copied().unwrap_or_default())
 }

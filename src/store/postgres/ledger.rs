@@ -14,7 +14,7 @@ use super::{
 use crate::{
     audit::{ChainHead, Draft, Record},
     domain::{Lease, LeaseId, TargetName, TokenId},
-    store::{KnownServer, StoreError, StoreErrorKind, StoredToken, TokenHash},
+    store::{KeptSecret, KnownServer, StoreError, StoreErrorKind, StoredToken, TokenHash},
 };
 
 /// A principal and an idempotency key of its own.
@@ -38,6 +38,7 @@ pub(super) struct Needs {
     pub(super) keys: BTreeSet<Key>,
     /// Roles whose limits matter, with who asks.
     pub(super) limited: BTreeSet<Holder>,
+    pub(super) secrets: BTreeSet<String>,
     pub(super) tokens: BTreeSet<String>,
     pub(super) new_tokens: Vec<(String, Vec<u8>)>,
     pub(super) due: Vec<DueNeed>,
@@ -52,6 +53,8 @@ pub(super) struct Facts {
     pub(super) keys: HashMap<Key, LeaseId>,
     pub(super) live_by_holder: HashMap<Holder, i64>,
     pub(super) live_by_role: HashMap<String, i64>,
+    /// Revisions of what is kept for targets.
+    pub(super) secrets: HashMap<TargetName, u64>,
     pub(super) tokens: HashMap<TokenId, StoredToken>,
     pub(super) taken_ids: HashSet<String>,
     pub(super) taken_hashes: HashSet<Vec<u8>>,
@@ -79,6 +82,7 @@ pub(super) struct Changes {
     pub(super) tokens: Vec<(StoredToken, String, String)>,
     pub(super) revoked: BTreeMap<String, Timestamp>,
     pub(super) servers: BTreeMap<TargetName, KnownServer>,
+    pub(super) secrets: BTreeMap<TargetName, KeptSecret>,
     pub(super) records: Vec<(Record, String)>,
     /// Every change of a lease, in order.
     pub(super) announced: Vec<Lease>,
@@ -153,7 +157,8 @@ impl<'a> Ledger<'a> {
             encoded.standing.clone_from(&change.standing);
         } else {
             let earlier = self.changes.updated.remove(&after.id);
-            let (forgot, released) = earlier.map_or((false, false), |earlier| (earlier.forget_key, earlier.release));
+            let (forgot, released) =
+                earlier.map_or((false, false), |earlier| (earlier.forget_key, earlier.release));
             let (forget_key, release) = (change.forget_key || forgot, change.release || released);
             self.changes.updated.insert(after.id, LeaseChange { forget_key, release, ..change });
         }
@@ -178,7 +183,12 @@ impl<'a> Ledger<'a> {
     }
 
     /// Adds a token, unless its identifier or digest is taken.
-    pub(super) fn add_token(&mut self, token: &StoredToken, principal: &str, cidrs: &str) -> Result<(), StoreError> {
+    pub(super) fn add_token(
+        &mut self,
+        token: &StoredToken,
+        principal: &str,
+        cidrs: &str,
+    ) -> Result<(), StoreError> {
         let TokenHash(hash) = token.hash;
         let (id, hash) = (token.id.to_string(), hash.to_vec());
         if self.facts.taken_ids.contains(&id) || self.facts.taken_hashes.contains(&hash) {

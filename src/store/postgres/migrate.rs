@@ -136,6 +136,7 @@ async fn one_row(session: &Session, sql: &str) -> Result<Vec<String>, Failure> {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let texts = row.map(|row| (0..row.len()).map(|column| row.get(column).unwrap_or_default().to_owned()).collect());
+    let texts =
+        row.map(|row| (0..row.len()).map(|column| row.get(column).unwrap_or_default().to_owned()).collect());
     Ok(texts.unwrap_or_default())
 }

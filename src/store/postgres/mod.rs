@@ -17,6 +17,7 @@ mod migrate;
 mod notice;
 mod readers;
 mod row;
+mod secret;
 mod server;
 mod session;
 mod settings;
@@ -143,7 +144,8 @@ impl Beginning {
         let head = ChainHead { seq: unsigned(row, 1)?, hash: digest(row, 2)? };
         let epoch = plain(row, 0)?;
         let found = session.query("SELECT instance FROM installation", &[]).await?;
-        let instance = found.first().map(|row| parsed(row, 0)).transpose()?.ok_or_else(Failure::disconnected)?;
+        let instance =
+            found.first().map(|row| parsed(row, 0)).transpose()?.ok_or_else(Failure::disconnected)?;
         let offset = measure(&session, clock).await?;
         Ok(Self { epoch, head, instance, offset })
     }

@@ -161,8 +161,10 @@ fn config(settings: &PostgresSettings, host: &str, port: u16, share: Duration, n
 
 /// Keeps a connection going until it ends, and passes on what the server says unasked. Who does not listen fast enough
 /// finds the channel closed, and must read again.
-async fn run_to_end<S, T>(mut connection: tokio_postgres::Connection<S, T>, told: Option<mpsc::Sender<String>>)
-where
+async fn run_to_end<S, T>(
+    mut connection: tokio_postgres::Connection<S, T>,
+    told: Option<mpsc::Sender<String>>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {

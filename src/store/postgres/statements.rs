@@ -94,6 +94,14 @@ statements! {
     revoke_token = "UPDATE token SET revoked_at = $2 WHERE id = $1";
     know_server = "INSERT INTO known_server (target, identity, since) VALUES ($1, $2, $3)
         ON CONFLICT (target) DO UPDATE SET identity = excluded.identity, since = excluded.since";
+    secrets = "SELECT target, revision FROM administration_secret WHERE target = ANY ($1) ORDER BY target FOR UPDATE";
+    /// The first of a target: when two add it at once, one of them fails and looks again.
+    add_secret = "INSERT INTO administration_secret
+            (target, account, sealed, rotated_at, pending, pending_since, ended_at, failure, revision)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    keep_secret = "UPDATE administration_secret SET account = $2, sealed = $3, rotated_at = $4, pending = $5,
+            pending_since = $6, ended_at = $7, failure = $8, revision = $9
+        WHERE target = $1";
     append = "INSERT INTO audit (replica, seq, record, hash)
         SELECT $1, seq, record, hash FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS new (seq, record, hash)";
     advance = "UPDATE chain SET seq = $3, hash = $4, written = $5 WHERE replica = $1 AND epoch = $2";

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     audit::ChainHead,
     clock::Clock,
+    crash::{self, Point},
     domain::Lease,
     store::{StoreError, StoreErrorKind},
 };
@@ -128,7 +129,13 @@ impl Writer {
         let options = parts.settings.options;
         let (queue, commands) = mpsc::channel(options.queue.max(1));
         let closing = CancellationToken::new();
-        let writer = WriterTask { parts, session: None, lost: 0, batch: options.batch.max(1), closing: closing.clone() };
+        let writer = WriterTask {
+            parts,
+            session: None,
+            lost: 0,
+            batch: options.batch.max(1),
+            closing: closing.clone(),
+        };
         let task = tokio::spawn(writer.serve(commands));
         Self { queue: RwLock::new(Some(queue)), task: Mutex::new(Some(task)), closing }
     }
@@ -216,7 +223,11 @@ impl WriterTask {
 
     /// Has commands share a transaction and answers their callers. Returns them when one of them was refused in a way that
     /// need not concern the others: each is to be tried alone.
-    async fn carry_out(&mut self, mut group: Commands, queue: &mut mpsc::Receiver<Box<dyn Command>>) -> Commands {
+    async fn carry_out(
+        &mut self,
+        mut group: Commands,
+        queue: &mut mpsc::Receiver<Box<dyn Command>>,
+    ) -> Commands {
         let mut attempt = 1;
         loop {
             let had_session = self.session.is_some();
@@ -246,7 +257,10 @@ impl WriterTask {
             // A session that ended while it was idle says nothing about the server.
             let again = failure.may_pass() || (failure.is_lost && !failure.hung && had_session);
             if !again || attempt >= ATTEMPTS {
-                tracing::error!(error = &failure.to_error() as &dyn std::error::Error, "a store transaction failed and was undone");
+                tracing::error!(
+                    error = &failure.to_error() as &dyn std::error::Error,
+                    "a store transaction failed and was undone"
+                );
                 settle(group, Some(&failure));
                 return Commands::new();
             }
@@ -283,12 +297,16 @@ impl WriterTask {
             command.run(&mut ledger);
         }
         let Ledger { mut changes, head, .. } = ledger;
+        crash::here(Point::StoreCommitting);
         let committed =
             exchange::commit(session, statements, writing, &changes, (head, written.saturating_add(1))).await;
         let appended = !changes.records.is_empty();
         let done = Done { head, appended, announced: std::mem::take(&mut changes.announced) };
         match committed {
-            Committed::Yes => Ok(Attempt::Done(done)),
+            Committed::Yes => {
+                crash::here(Point::StoreCommitted);
+                Ok(Attempt::Done(done))
+            }
             Committed::No(failure) => Err(failure),
             Committed::Unknown(failure) => {
                 tracing::warn!(error = %failure.message, "the connection was lost around a commit; finding out what became of it");

@@ -19,8 +19,11 @@ use crate::store::{StoreError, StoreErrorKind};
 const APPLICATION_ID: i32 = 0x4d41_5946;
 
 /// Every version of the schema is the one before it and one of these; `PRAGMA user_version` counts how many were run.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/0001_initial.sql"), include_str!("schema/0002_installations.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/0001_initial.sql"),
+    include_str!("schema/0002_installations.sql"),
+    include_str!("schema/0003_administration_secrets.sql"),
+];
 
 /// How long to wait for somebody else's lock on the file, such as a backup's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -13,12 +13,14 @@ mod lease_row;
 mod offline;
 mod readers;
 mod row;
+mod secret;
 mod server;
+mod tally;
 mod token;
 mod token_cache;
 mod writer;
 
-pub use offline::verify_audit;
+pub use offline::{read_secret, verify_audit};
 
 use std::{path::Path, sync::Arc};
 
@@ -34,6 +36,7 @@ use self::{
 use crate::{
     audit::Draft,
     domain::InstanceId,
+    metrics::CommitMeter,
     store::{Store, StoreError},
 };
 
@@ -63,6 +66,7 @@ pub struct SqliteStore {
     announcements: Announcements,
     tokens: Arc<TokenCache>,
     instance: InstanceId,
+    commits: Arc<CommitMeter>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -95,10 +99,16 @@ impl SqliteStore {
         };
         let bounds = (options.queue.max(1), options.batch.max(1));
         let tokens = Arc::new(TokenCache::default());
-        let state = WriterState { head, announcements: announcements.clone(), tokens: Arc::clone(&tokens) };
+        let commits = Arc::new(CommitMeter::default());
+        let state = WriterState {
+            head,
+            announcements: announcements.clone(),
+            tokens: Arc::clone(&tokens),
+            commits: Arc::clone(&commits),
+        };
         let writer = Writer::start(connection, hold, state, bounds)?;
         let readers = Readers::new(path, options.readers.max(1));
-        Ok(Self { writer, readers, announcements, tokens, instance })
+        Ok(Self { writer, readers, announcements, tokens, instance, commits })
     }
 }
 
@@ -114,6 +124,10 @@ impl Store for SqliteStore {
 
     async fn check_writable(&self) -> Result<(), StoreError> {
         self.writer.run(|ledger| probe(ledger).map_err(write_failed)).await
+    }
+
+    fn commits(&self) -> Option<&CommitMeter> {
+        Some(&self.commits)
     }
 
     async fn close(&self) {

@@ -37,14 +37,43 @@ pub(super) async fn prepare(
     drawing.await.map_err(|error| failed(Box::new(error)))?
 }
 
+/// How a server checks a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    CachingSha2,
+    Native,
+    Ed25519,
+}
+
+impl Method {
+    /// The server's name for it.
+    pub(super) fn plugin(self) -> &'static str {
+        match self {
+            Method::CachingSha2 => "caching_sha2_password",
+            Method::Native => "mysql_native_password",
+            Method::Ed25519 => "ed25519",
+        }
+    }
+}
+
+/// The verifier of a password.
+pub(super) fn of(method: Method, password: &Password, random: &dyn Random) -> Result<Verifier, TargetError> {
+    Ok(Verifier::new(match method {
+        Method::CachingSha2 => caching_sha2(password, &salt(random)),
+        Method::Native => native(password),
+        Method::Ed25519 => ed25519(password)?,
+    }))
+}
+
 fn draw(flavour: Flavour, plugin: AuthPlugin, random: &dyn Random) -> Result<Secret, TargetError> {
     let password = generate_password(random);
-    let verifier = match (flavour, plugin) {
-        (Flavour::Mysql, _) => caching_sha2(&password, &salt(random)),
-        (Flavour::Mariadb, AuthPlugin::NativePassword) => native(&password),
-        (Flavour::Mariadb, AuthPlugin::Ed25519) => ed25519(&password)?,
+    let method = match (flavour, plugin) {
+        (Flavour::Mysql, _) => Method::CachingSha2,
+        (Flavour::Mariadb, AuthPlugin::NativePassword) => Method::Native,
+        (Flavour::Mariadb, AuthPlugin::Ed25519) => Method::Ed25519,
     };
-    Ok(Secret { password, verifier: Verifier::new(verifier) })
+    let verifier = of(method, &password, random)?;
+    Ok(Secret { password, verifier })
 }
 
 /// A salt of 20 characters of crypt's alphabet, 120 bits: no `$`, which ends a field, no NUL, nothing that quotes.

@@ -1,9 +1,6 @@
 //! Connecting: several hosts, the one that accepts writes, sessions set up alike, one message at a time with a bound.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{task::JoinHandle, time::timeout};
@@ -17,7 +14,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{errors::Failure, tls};
 use crate::{
     clock::Clock,
-    target::{Recognition, ServerIdentity, TargetError, TargetErrorKind, TargetSettings},
+    domain::Password,
+    target::{
+        ClockOffset, Credentials, OffsetGauge, Recognition, ServerIdentity, TargetError, TargetErrorKind,
+        TargetSettings, credentials::Keychain,
+    },
 };
 
 /// What sessions are called in `pg_stat_activity`.
@@ -57,23 +58,26 @@ enum Strangers {
     Welcome,
 }
 
+/// A connection, and whether its server is the one that is known.
+type Introduced = (Connection, Result<(), TargetError>);
+
 /// What a server says of itself on connecting.
 #[derive(Debug, Clone)]
 struct Introduction {
     release: Release,
     identity: ServerIdentity,
     /// Its clock minus ours.
-    offset: Option<SignedDuration>,
+    offset: Option<ClockOffset>,
 }
 
 /// Makes connections to one target.
 pub(super) struct Connector {
     settings: Arc<TargetSettings>,
+    pub(super) keychain: Keychain,
     clock: Arc<dyn Clock>,
     recognition: Arc<dyn Recognition>,
     tls: Option<MakeRustlsConnect>,
-    /// The target's clock minus ours, as last measured on connecting.
-    offset: Mutex<Option<SignedDuration>>,
+    offset: OffsetGauge,
 }
 
 impl Connector {
@@ -82,9 +86,12 @@ impl Connector {
         settings: Arc<TargetSettings>,
         clock: Arc<dyn Clock>,
         recognition: Arc<dyn Recognition>,
+        credentials: Arc<dyn Credentials>,
     ) -> Result<Self, TargetError> {
         let tls = tls::connector(&settings.tls)?;
-        Ok(Self { settings, clock, recognition, tls, offset: Mutex::new(None) })
+        let keychain = Keychain::new(&settings, credentials);
+        let offset = OffsetGauge::new(settings.name.clone());
+        Ok(Self { settings, keychain, clock, recognition, tls, offset })
     }
 
     /// The database for administration.
@@ -97,50 +104,89 @@ impl Connector {
         &self.settings.user
     }
 
-    /// The target's clock minus ours; `None` before the first connection.
-    pub(super) fn offset(&self) -> Option<SignedDuration> {
-        *self.offset.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The target's clock minus ours, as last measured; `None` before the first connection.
+    pub(super) fn offset(&self) -> Option<ClockOffset> {
+        self.offset.last()
     }
 
-    /// A moment of our clock on the target's. Without an offset to go by, the clocks are taken to agree.
-    pub(super) fn on_target_clock(&self, at: Timestamp) -> Timestamp {
-        let offset = self.offset().unwrap_or(SignedDuration::ZERO);
-        at.checked_add(offset).unwrap_or(at)
+    /// A moment of our clock on the target's, by an offset that is not old: either clock may have been set since.
+    pub(super) async fn on_target_clock(
+        &self,
+        connection: &mut Connection,
+        at: Timestamp,
+    ) -> Result<Timestamp, TargetError> {
+        if self.offset().is_none_or(|measured| measured.is_stale(self.clock.now())) {
+            let introduction = self.look(connection).await;
+            let introduction =
+                introduction.map_err(|failure| failure.while_doing("reading the server's clock"))?;
+            introduction.offset.into_iter().for_each(|measured| self.offset.keep(measured));
+        }
+        let offset = self.offset().map_or(SignedDuration::ZERO, |measured| measured.offset);
+        Ok(at.checked_add(offset).unwrap_or(at))
     }
 
     /// A moment of the target's clock on ours.
     pub(super) fn on_our_clock(&self, at: Timestamp) -> Timestamp {
-        let offset = self.offset().unwrap_or(SignedDuration::ZERO);
+        let offset = self.offset().map_or(SignedDuration::ZERO, |measured| measured.offset);
         at.checked_sub(offset).unwrap_or(at)
     }
 
-    /// Connects to the first host that answers, accepts writes and is the server that is known. All hosts together get
-    /// the time there is for connecting, in equal shares, so that one that swallows packets does not use up the others'.
+    /// Connects to the first host that answers, accepts writes and is the server that is known, with the account's password,
+    /// whichever it is by now.
     pub(super) async fn connect(&self, database: &str) -> Result<Connection, TargetError> {
-        let (connection, recognised) = self.connect_to_any(database, Strangers::Refused).await?;
+        let (connection, recognised) = self.connect_with_any(database, Strangers::Refused).await?;
         recognised.map(|()| connection)
     }
 
     /// Connects for looking only: also to a server that is not the one that is known, which is then said.
-    pub(super) async fn connect_to_look(
-        &self,
-        database: &str,
-    ) -> Result<(Connection, Result<(), TargetError>), TargetError> {
-        self.connect_to_any(database, Strangers::Welcome).await
+    pub(super) async fn connect_to_look(&self, database: &str) -> Result<Introduced, TargetError> {
+        self.connect_with_any(database, Strangers::Welcome).await
     }
 
-    async fn connect_to_any(
+    /// Connects with a certain password.
+    pub(super) async fn connect_with(
+        &self,
+        password: Option<&Password>,
+        database: &str,
+    ) -> Result<Connection, TargetError> {
+        let (connection, recognised) = self.connect_to_any(password, database, Strangers::Refused).await?;
+        recognised.map(|()| connection)
+    }
+
+    async fn connect_with_any(
         &self,
         database: &str,
         strangers: Strangers,
-    ) -> Result<(Connection, Result<(), TargetError>), TargetError> {
+    ) -> Result<Introduced, TargetError> {
+        let mut attempts = self.keychain.attempts();
+        loop {
+            let password = attempts.next().await?;
+            // On the heap: logging in takes more room than anything that follows it.
+            match Box::pin(self.connect_to_any(password.as_ref(), database, strangers)).await {
+                Ok(introduced) => {
+                    attempts.accepted().await;
+                    return Ok(introduced);
+                }
+                Err(error) => attempts.refused(error)?,
+            }
+        }
+    }
+
+    /// All hosts together get the time there is for connecting, in equal shares, so that one that swallows packets does not
+    /// use up the others'.
+    async fn connect_to_any(
+        &self,
+        password: Option<&Password>,
+        database: &str,
+        strangers: Strangers,
+    ) -> Result<Introduced, TargetError> {
         let hosts = u32::try_from(self.settings.hosts.len()).unwrap_or(u32::MAX).max(1);
         let share = self.settings.pool.connect / hosts;
         let mut worst: Option<TargetError> = None;
         for (host, port) in &self.settings.hosts {
-            let error = match timeout(share, self.connect_to(host, *port, database)).await {
+            let error = match timeout(share, self.connect_to((host, *port), password, database)).await {
                 Ok(Ok((_, Err(error)))) if strangers == Strangers::Refused => error,
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(introduced)) => return Ok(introduced),
                 Ok(Err(error)) => error,
                 Err(_) => TargetError::new(
                     TargetErrorKind::Unavailable,
@@ -158,11 +204,14 @@ impl Connector {
 
     async fn connect_to(
         &self,
-        host: &str,
-        port: u16,
+        (host, port): (&str, u16),
+        password: Option<&Password>,
         database: &str,
-    ) -> Result<(Connection, Result<(), TargetError>), TargetError> {
-        let config = self.config(host, port, database);
+    ) -> Result<Introduced, TargetError> {
+        let mut config = self.config(host, port, database);
+        if let Some(password) = password {
+            config.password(password.expose());
+        }
         let doing = format!("connecting to {host}:{port}");
         let (client, task) = match &self.tls {
             None => {
@@ -189,10 +238,10 @@ impl Connector {
         };
         let introduction = self.look(&mut connection).await.map_err(|error| error.while_doing(&doing))?;
         connection.release = introduction.release;
-        connection.offset = introduction.offset;
+        connection.offset = introduction.offset.map(|measured| measured.offset);
         let recognised = self.recognition.recognise(&self.settings.name, &introduction.identity).await;
-        if recognised.is_ok() && introduction.offset.is_some() {
-            *self.offset.lock().unwrap_or_else(PoisonError::into_inner) = introduction.offset;
+        if let (Ok(()), Some(measured)) = (&recognised, introduction.offset) {
+            self.offset.keep(measured);
         }
         Ok((connection, recognised))
     }
@@ -221,9 +270,6 @@ impl Connector {
                 lock = (statement / 2).max(1),
                 idle = statement * 2,
             ));
-        if let Some(password) = &settings.password {
-            config.password(password.expose());
-        }
         config
     }
 
@@ -255,7 +301,6 @@ impl Connector {
         let after = self.clock.now();
         let row = rows.first();
         let theirs = row.and_then(|row| Timestamp::from_microsecond(number(row, 2)).ok());
-        let halfway = before + after.duration_since(before) / 2;
         let version = row.and_then(|row| text(row, 1)).unwrap_or_default();
         Ok(Introduction {
             release: Release {
@@ -263,7 +308,7 @@ impl Connector {
                 text: version.split_whitespace().next().unwrap_or_default().to_owned(),
             },
             identity: ServerIdentity(row.and_then(|row| text(row, 3)).unwrap_or(NAMELESS.to_owned())),
-            offset: theirs.map(|theirs| theirs.duration_since(halfway)),
+            offset: theirs.map(|theirs| ClockOffset::measured(theirs, before, after)),
         })
     }
 }

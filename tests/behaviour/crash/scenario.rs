@@ -92,7 +92,10 @@ pub(super) fn scenario(point: Point) -> Option<Scenario> {
         | Point::ReconcileDrifted
         | Point::ReconcilePutRight
         | Point::ReconcileEnded
-        => return None,
+        | Point::RotateBegun
+        | Point::RotateChanged
+        | Point::RotateProved
+        | Point::RotatePromoted => return None,
         Point::StartOpened | Point::StartRecorded | Point::StartRecovering => reached_by(Act::Start),
     })
 }

@@ -14,6 +14,7 @@ use crate::{
     api::proto::{
         self, AcceptServerRequest, AcceptServerResponse, ExamineTargetRequest, ExamineTargetResponse,
         ListTargetsRequest, ListTargetsResponse, ReconcileTargetRequest, ReconcileTargetResponse,
+        ResealSecretsRequest, ResealSecretsResponse, RotateTargetRequest, RotateTargetResponse,
     },
     domain::TargetName,
     issuer::Mode,
@@ -93,6 +94,36 @@ impl proto::target_service_server::TargetService for Service {
         };
         let succession = succession.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(convert::succession(succession)))
+    }
+
+    async fn rotate_target(
+        &self,
+        request: Request<RotateTargetRequest>,
+    ) -> Result<Response<RotateTargetResponse>, Status> {
+        let call = Call::of(request)?;
+        let mut fields = Fields::default();
+        let name = fields.take("name", resource("targets", &call.message.name));
+        let name = name.ok_or_else(|| fields.refuse())?;
+        let rotated = self.0.issuer.rotate_target(call.caller(), &name).await;
+        let rotated = rotated.map_err(|refusal| call.refused(&refusal))?;
+        Ok(Response::new(RotateTargetResponse {
+            name: format!("targets/{}", rotated.target),
+            rotate_time: Some(convert::timestamp(rotated.at)),
+            resumed: rotated.resumed,
+        }))
+    }
+
+    async fn reseal_secrets(
+        &self,
+        request: Request<ResealSecretsRequest>,
+    ) -> Result<Response<ResealSecretsResponse>, Status> {
+        let call = Call::of(request)?;
+        let done = self.0.issuer.reseal_secrets(call.caller()).await;
+        let done = done.map_err(|refusal| call.refused(&refusal))?;
+        Ok(Response::new(ResealSecretsResponse {
+            resealed_count: done.resealed,
+            unchanged_count: done.unchanged,
+        }))
     }
 }
 

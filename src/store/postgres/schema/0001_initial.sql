@@ -104,3 +104,17 @@ CREATE TABLE known_server (
     identity TEXT NOT NULL,
     since BIGINT NOT NULL
 );
+
+-- Passwords of administration accounts, sealed with a key that is not in here; the only secrets there are.
+CREATE TABLE administration_secret (
+    target TEXT COLLATE "C" PRIMARY KEY,
+    account TEXT NOT NULL,
+    sealed TEXT, -- NULL: the configured password
+    rotated_at BIGINT,
+    pending TEXT,
+    pending_since BIGINT,
+    ended_at BIGINT,
+    failure TEXT,
+    revision BIGINT NOT NULL CHECK (revision > 0),
+    CHECK ((pending IS NULL) = (pending_since IS NULL))
+);

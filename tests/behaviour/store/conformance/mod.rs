@@ -5,6 +5,7 @@ mod found;
 mod leases;
 mod limits;
 mod listing;
+mod secrets;
 mod whole_store;
 
 use std::{sync::Arc, time::Duration};
@@ -14,7 +15,7 @@ use mayfly::{
     store::{LeaseFilter, PageRequest, Store},
 };
 
-pub(crate) use self::{found::*, leases::*, limits::*, listing::*, whole_store::*};
+pub(crate) use self::{found::*, leases::*, limits::*, listing::*, secrets::*, whole_store::*};
 
 /// How long anything may take that is expected to happen.
 const SOON: Duration = Duration::from_secs(10);
@@ -48,6 +49,8 @@ macro_rules! conformance {
             a_failed_lease_found_again_leaves_its_key_to_whoever_has_it_by_now,
             an_orphan_is_adopted_once_and_counts,
             a_server_stays_known_until_another_is,
+            a_sealed_password_reads_back_as_it_was_kept,
+            a_sealed_password_is_replaced_only_by_who_knows_the_last_one,
             a_token_is_found_by_its_digest_and_by_no_other,
             tokens_are_listed_newest_first_in_parts,
             a_token_is_revoked_once,

@@ -50,7 +50,10 @@ async fn a_commit_whose_answer_was_lost_is_found_out_and_not_repeated() {
 async fn a_write_without_a_record_is_not_repeated_either() {
     let Some((_place, proxy, store)) = wired().await else { return };
     let new = live(&store, lease(1, "ada", "reader"), 10).await;
-    store.apply(new.id, super::super::fixtures::end_requested(3, EndCause::Released), at(3), None).await.unwrap();
+    store
+        .apply(new.id, super::super::fixtures::end_requested(3, EndCause::Released), at(3), None)
+        .await
+        .unwrap();
     for attempt in 1..=2 {
         let failed = mayfly::domain::LeaseEvent::EndAttemptFailed {
             error: "down".to_owned(),

@@ -37,7 +37,10 @@ async fn who_starts_under_a_name_shuts_an_earlier_process_out() {
     let refused = old.record(draft("server.stopped", id)).await.unwrap_err();
     assert_eq!(refused.kind, StoreErrorKind::Fenced, "{refused}");
     let refused = old.apply(id, end_requested(3, EndCause::Released), at(3), None).await.unwrap_err();
-    assert!(matches!(&refused, ApplyError::Store(error) if error.kind == StoreErrorKind::Fenced), "{refused}");
+    assert!(
+        matches!(&refused, ApplyError::Store(error) if error.kind == StoreErrorKind::Fenced),
+        "{refused}"
+    );
     let refused = old.due(&kept.target, at(99), 10).await.unwrap_err();
     assert_eq!(refused.kind, StoreErrorKind::Fenced, "it is given nothing to end either");
     new.record(draft("server.started", id)).await.unwrap();
