@@ -5,6 +5,7 @@
 //! like is known here and nowhere else; what a lease may become is not known here at all.
 
 mod audit;
+mod backup;
 mod failure;
 mod file;
 mod lease;
@@ -21,6 +22,7 @@ mod token_cache;
 mod writer;
 
 pub use offline::{read_secret, verify_audit};
+pub use backup::{Contents, Partial, Vacant, back_up, check};
 
 use std::{path::Path, sync::Arc};
 

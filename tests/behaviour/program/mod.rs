@@ -2,6 +2,7 @@
 //! and real servers. What only the API can be asked is in `api`; what only the rooms behind it know is elsewhere.
 
 mod auditing;
+mod backups;
 mod credentials;
 mod disk;
 mod home;
@@ -12,6 +13,7 @@ mod process;
 mod refusals;
 mod reloading;
 mod rotating;
+mod replaced;
 mod running;
 mod secrecy;
 mod starting;

@@ -28,6 +28,7 @@ struct State {
     swallowing: watch::Sender<bool>,
     severed: watch::Sender<bool>,
     trap: Mutex<Option<(Trap, &'static str)>>,
+    server: watch::Sender<u16>,
 }
 
 /// The wire. It ends when dropped.
@@ -47,9 +48,10 @@ impl Proxy {
             swallowing: watch::Sender::new(false),
             severed: watch::Sender::new(false),
             trap: Mutex::default(),
+            server: watch::Sender::new(server),
         });
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, server, Arc::clone(&state))));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&state))));
         Self { port, state, stop }
     }
 
@@ -66,6 +68,11 @@ impl Proxy {
     /// Every connection is cut, and new ones are as soon as they are accepted, until [`Proxy::resume`].
     pub(crate) fn sever(&self) {
         self.state.severed.send_replace(true);
+    }
+
+    /// Leads to another server from now on; connections that there are, are cut.
+    pub(crate) fn lead_to(&self, server: u16) {
+        self.state.server.send_replace(server);
     }
 
     /// Everything passes again, what was held first.
@@ -92,7 +99,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: u16, state: Arc<State>) {
+async fn accept(listener: TcpListener, state: Arc<State>) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
@@ -103,7 +110,9 @@ async fn accept(listener: TcpListener, server: u16, state: Arc<State>) {
                 () = until(&mut severed, true) => return,
                 () = until(&mut paused, false) => {}
             }
-            let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
+            let mut moved = state.server.subscribe();
+            let port = *moved.borrow_and_update();
+            let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
             let cut = CancellationToken::new();
@@ -111,6 +120,7 @@ async fn accept(listener: TcpListener, server: u16, state: Arc<State>) {
                 () = until(&mut severed, true) => {}
                 () = up(&state, from_client, to_server, &cut) => {}
                 () = down(&state, from_server, to_client, &cut) => {}
+                _ = moved.changed() => {}
             }
         });
     }
