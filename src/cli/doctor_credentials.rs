@@ -1,6 +1,6 @@
 //! What `mayfly doctor --config` logs in with: what the server would, as far as its store can be read from here.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -32,10 +32,8 @@ pub(super) async fn credentials(
     settings: &TargetSettings,
     context: &mut Context,
 ) -> Arc<dyn Credentials> {
-    let (path, name) = (config.store.path.clone(), settings.name.clone());
-    if !path.exists() {
-        return Arc::new(Configured);
-    }
+    let (path, name) = (config.store.path().map(Path::to_owned), settings.name.clone());
+    let Some(path) = path.filter(|path| path.exists()) else { return Arc::new(Configured) };
     let read = tokio::task::spawn_blocking(move || read_secret(&path, &name)).await;
     let account = AdministrationAccount {
         target: settings.name.clone(),
