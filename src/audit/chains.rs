@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, io::BufRead};
 
-use super::{ChainHead, Record, Verified, Verifier, VerifyError};
+use super::{ChainHead, Digest, Record, Verified, Verifier, VerifyError};
 
 /// The fact of a record of a start that names the chain it is in.
 pub const REPLICA: &str = "replica";
@@ -53,10 +53,8 @@ pub enum ChainsError {
         /// By which record.
         seq: u64,
     },
-    /// A chain does not have the record that another knows it had.
-    #[error(
-        "chain {chain} {what} record {known}, which chain {by} knew of (its record {seq}): it was cut off or written anew"
-    )]
+    /// A chain does not have a record that is known to have existed.
+    #[error("{chain} {what} record {known}, which {by} knows of: it was cut off or written anew")]
     Contradicted {
         /// The chain.
         chain: String,
@@ -66,9 +64,10 @@ pub enum ChainsError {
         known: u64,
         /// Who knows of it.
         by: String,
-        /// By which record.
-        seq: u64,
     },
+    /// A record known from elsewhere does not say which of several chains it is in.
+    #[error("there are several chains: say of which a record is known, as NAME=SEQ:HASH")]
+    Ambiguous,
 }
 
 /// That a record of one chain says where another one stood.
@@ -90,10 +89,10 @@ pub struct ChainVerifier {
 }
 
 impl ChainVerifier {
-    /// A verifier for a chain of a name, or of the name it gives itself; it must contain `expected`, when that is given.
-    pub fn new(name: Option<String>, expected: Option<ChainHead>) -> Self {
+    /// A verifier for a chain of a name, or of the name it gives itself.
+    pub fn new(name: Option<String>) -> Self {
         Self {
-            verifier: Verifier::new(expected),
+            verifier: Verifier::new(None),
             name,
             prints: Vec::new(),
             mentions: Vec::new(),
@@ -109,6 +108,18 @@ impl ChainVerifier {
         let record = self.verifier.line(line).map_err(|source| self.broken(source))?;
         self.learn(&record);
         Ok(record)
+    }
+
+    /// Takes the next record as a store keeps it: beside its number and hash, which must not contradict it.
+    ///
+    /// # Errors
+    /// When it is not the next record, or not as it was sealed.
+    pub fn stored(&mut self, line: &str, seq: u64, hash: Digest) -> Result<(), ChainsError> {
+        let record = self.line(line)?;
+        if (record.seq, record.hash) == (seq, hash) {
+            return Ok(());
+        }
+        Err(self.broken(VerifyError::Edited { seq: record.seq }))
     }
 
     /// Takes every line of a file. Rotated files may be taken one after the other, the oldest first.
@@ -182,10 +193,17 @@ pub struct VerifiedChains {
 #[derive(Debug, Default)]
 pub struct ChainsVerifier {
     named: BTreeMap<String, (Verified, Vec<Print>, Vec<Mention>)>,
-    nameless: Option<Verified>,
+    nameless: Option<(Verified, Vec<Print>)>,
+    known: Vec<(Option<String>, ChainHead)>,
 }
 
 impl ChainsVerifier {
+    /// A verifier for chains that must contain these records, known from elsewhere: with the name of the chain where there are
+    /// several.
+    pub fn knowing(known: &[(Option<String>, ChainHead)]) -> Self {
+        Self { known: known.to_vec(), ..Self::default() }
+    }
+
     /// Takes a chain that has been read to its end.
     ///
     /// # Errors
@@ -196,7 +214,7 @@ impl ChainsVerifier {
             verifier.finish().map_err(|source| ChainsError::Chain { chain: name.clone(), source })?;
         let Some(name) = name else {
             let is_alone = self.nameless.is_none() && self.named.is_empty();
-            self.nameless = Some(verified);
+            self.nameless = Some((verified, prints));
             return if is_alone { Ok(()) } else { Err(ChainsError::Nameless) };
         };
         if let Some((seq, says)) = misplaced {
@@ -216,11 +234,15 @@ impl ChainsVerifier {
     /// # Errors
     /// When one chain contradicts another.
     pub fn finish(self, complete: bool) -> Result<VerifiedChains, ChainsError> {
+        self.check_known()?;
         let mut absent = Vec::new();
         for (by, (_, _, mentions)) in &self.named {
             for mention in mentions {
                 match self.named.get(&mention.chain) {
-                    Some((_, prints, _)) => check(by, mention, prints)?,
+                    Some((_, prints, _)) => {
+                        let by = format!("record {} of chain {by}", mention.seq);
+                        check(&format!("chain {}", mention.chain), by, mention.head, prints)?;
+                    }
                     None if complete => {
                         let (chain, by, seq) = (mention.chain.clone(), by.clone(), mention.seq);
                         return Err(ChainsError::Absent { chain, by, seq });
@@ -230,29 +252,40 @@ impl ChainsVerifier {
                 }
             }
         }
-        let nameless = self.nameless.map(|verified| VerifiedChain { name: None, verified });
+        let nameless = self.nameless.map(|(verified, _)| VerifiedChain { name: None, verified });
         let named = self
             .named
             .into_iter()
             .map(|(name, (verified, _, _))| VerifiedChain { name: Some(name), verified });
         Ok(VerifiedChains { chains: nameless.into_iter().chain(named).collect(), absent })
     }
+
+    fn check_known(&self) -> Result<(), ChainsError> {
+        let by = || "whoever kept it".to_owned();
+        for (name, head) in &self.known {
+            let prints = match name {
+                Some(name) => self.named.get(name).map(|(_, prints, _)| prints),
+                None if self.named.len() > 1 => return Err(ChainsError::Ambiguous),
+                None => {
+                    let only = self.named.values().next().map(|(_, prints, _)| prints);
+                    self.nameless.as_ref().map(|(_, prints)| prints).or(only)
+                }
+            };
+            let chain = name.as_ref().map_or_else(|| "the log".to_owned(), |name| format!("chain {name}"));
+            check(&chain, by(), *head, prints.map_or(&[], Vec::as_slice))?;
+        }
+        Ok(())
+    }
 }
 
-fn check(by: &str, mention: &Mention, prints: &[Print]) -> Result<(), ChainsError> {
-    let contradicted = |what| ChainsError::Contradicted {
-        chain: mention.chain.clone(),
-        what,
-        known: mention.head.seq,
-        by: by.to_owned(),
-        seq: mention.seq,
+fn check(chain: &str, by: String, head: ChainHead, prints: &[Print]) -> Result<(), ChainsError> {
+    let position = usize::try_from(head.seq.saturating_sub(1)).unwrap_or(usize::MAX);
+    let what = match prints.get(position) {
+        None => "ends before",
+        Some(print) if head.hash.0.starts_with(print) => return Ok(()),
+        Some(_) => "has another",
     };
-    let position = usize::try_from(mention.head.seq.saturating_sub(1)).unwrap_or(usize::MAX);
-    match prints.get(position) {
-        None => Err(contradicted("ends before")),
-        Some(print) if mention.head.hash.0.starts_with(print) => Ok(()),
-        Some(_) => Err(contradicted("has another")),
-    }
+    Err(ChainsError::Contradicted { chain: chain.to_owned(), what, known: head.seq, by })
 }
 
 #[cfg(test)]
@@ -288,7 +321,7 @@ mod tests {
     fn verify(chains: &[&[String]], complete: bool) -> Result<VerifiedChains, ChainsError> {
         let mut all = ChainsVerifier::default();
         for lines in chains {
-            let mut chain = ChainVerifier::new(None, None);
+            let mut chain = ChainVerifier::new(None);
             chain.lines((lines.join("\n") + "\n").as_bytes())?;
             all.add(chain)?;
         }
@@ -323,7 +356,7 @@ mod tests {
     fn chains_are_told_apart_by_the_names_they_give_themselves() {
         let a = chain("a", &[], 2, "");
         assert!(matches!(verify(&[&a, &a], true), Err(ChainsError::Twice(name)) if name == "a"));
-        let mut nameless = ChainVerifier::new(None, None);
+        let mut nameless = ChainVerifier::new(None);
         let record = Record::seal(
             Draft::new(Timestamp::UNIX_EPOCH, Actor::System, "lease.expired", "leases/x"),
             1,
@@ -332,10 +365,10 @@ mod tests {
         nameless.line(&serde_json::to_string(&record).unwrap()).unwrap();
         let mut all = ChainsVerifier::default();
         all.add(nameless).unwrap();
-        let mut named = ChainVerifier::new(Some("a".to_owned()), None);
+        let mut named = ChainVerifier::new(Some("a".to_owned()));
         named.line(&a[0]).unwrap();
         assert!(matches!(all.add(named), Err(ChainsError::Nameless)));
-        let mut misplaced = ChainVerifier::new(Some("b".to_owned()), None);
+        let mut misplaced = ChainVerifier::new(Some("b".to_owned()));
         misplaced.line(&a[0]).unwrap();
         assert!(matches!(ChainsVerifier::default().add(misplaced), Err(ChainsError::Misplaced { .. })));
     }

@@ -140,19 +140,21 @@ impl Lane {
             if due.is_empty() {
                 break;
             }
-            let halt = match target {
-                Some(target) => self.end_batch(&target, due, &claim).await.err(),
-                None => Some(Halt::Target(TargetDown {
-                    message: "the target is no longer configured".to_owned(),
-                })),
-            };
-            match halt {
+            let outcome = match target {
+                Some(target) => self.end_batch(&target, due, &claim).await,
                 None => {
+                    Err(Halt::Target(TargetDown { message: "the target is no longer configured".to_owned() }))
+                }
+            };
+            match outcome {
+                // Nothing was asked of the target, so nothing is known of it.
+                Ok(0) => {}
+                Ok(_) => {
                     *failures = 0;
                     health.well(name);
                 }
-                Some(Halt::Store(error)) => return Err(error),
-                Some(Halt::Target(TargetDown { message })) => {
+                Err(Halt::Store(error)) => return Err(error),
+                Err(Halt::Target(TargetDown { message })) => {
                     let next = next_attempt(clock.now(), *failures, TARGET_BOUND, &**random);
                     *failures = failures.saturating_add(1);
                     tracing::warn!(target_name = %name, %message, next = %next, "target cannot be used");
@@ -192,8 +194,15 @@ impl Lane {
         Ok((due, claim))
     }
 
-    async fn end_batch(&self, target: &Arc<dyn Target>, due: Vec<Lease>, claim: &Claim) -> Result<(), Halt> {
+    /// Ends what may be ended now; how many were tried.
+    async fn end_batch(
+        &self,
+        target: &Arc<dyn Target>,
+        due: Vec<Lease>,
+        claim: &Claim,
+    ) -> Result<usize, Halt> {
         let ending = self.mark(due).await?;
+        let tried = ending.len();
         let concurrency = target.settings().pool.ending.max(1);
         let mut outcomes =
             stream::iter(ending).map(|lease| self.end_one(target, lease, claim)).buffer_unordered(concurrency);
@@ -203,7 +212,7 @@ impl Lane {
                 break;
             }
         }
-        Ok(())
+        Ok(tried)
     }
 
     /// Moves what is due to ENDING, without touching the target, and returns what may be ended now.

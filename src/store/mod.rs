@@ -15,6 +15,7 @@ mod secret;
 mod server;
 pub mod sqlite;
 mod token;
+pub mod transfer;
 
 pub use clock::StoreClock;
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};

@@ -2,42 +2,64 @@
 
 use std::{
     fs::File,
-    io::BufReader,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
 };
 
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use super::super::{CliError, Context, Exit};
+use super::super::{
+    CliError, Context, Exit,
+    store::{Place, StoreArgs},
+};
 use crate::{
-    audit::{ChainHead, Verified, Verifier, VerifyError},
-    store::sqlite::verify_audit,
+    audit::{
+        ChainHead, ChainHeadError, ChainVerifier, ChainsError, ChainsVerifier, Verified, VerifiedChain,
+        VerifiedChains, VerifyError,
+    },
+    store::{postgres, sqlite},
 };
 
 const EXAMPLES: &str = "Examples:
   mayfly audit verify audit.jsonl
   mayfly audit verify audit.jsonl.1 audit.jsonl           rotated files, the oldest first
+  mayfly audit verify a/audit.jsonl b/audit.jsonl         the files of several replicas, against each other
   mayfly audit verify --store /var/lib/mayfly/mayfly.db
+  mayfly audit verify --config mayfly.toml                all chains of the store that it names
   mayfly audit verify audit.jsonl --head 4711:9f86d0…     also: nothing was cut off or written anew
 
 Ends with 0 when every record follows from the one before it, and with 12 at the first that does not.
-Prints the log's last record as SEQ:HASH: kept elsewhere and given to --head next time, it proves that
-nothing was cut off the end since.";
+Prints the log's last record as SEQ:HASH, of several chains as NAME=SEQ:HASH: kept elsewhere and given to
+--head next time, it proves that nothing was cut off the end since.";
 
 /// Arguments of `mayfly audit verify`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, group = ArgGroup::new("log").required(true).args(["files", "store"]))]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("log").required(true).args(["files", "store", "config"]))]
 pub struct VerifyArgs {
     /// JSON lines, as the server writes them to its audit file
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The server's embedded store; it may be in service
+    /// The server's store: an SQLite file, or postgres://USER@HOST:PORT/DATABASE with its password in MAYFLY_STORE_PASSWORD;
+    /// it may be in service
+    #[arg(long, value_name = "PLACE")]
+    pub store: Option<String>,
+    /// The configuration that names the store
     #[arg(long, value_name = "FILE")]
-    pub store: Option<PathBuf>,
-    /// A record known from elsewhere that the log must contain: its number and hash
-    #[arg(long, value_name = "SEQ:HASH")]
-    pub head: Option<ChainHead>,
+    pub config: Option<PathBuf>,
+    /// A record known from elsewhere that the log must contain: its number and hash, of several chains with the name
+    #[arg(long, value_name = "[NAME=]SEQ:HASH", value_parser = known)]
+    pub head: Vec<Known>,
+}
+
+/// A record that is known to have existed.
+type Known = (Option<String>, ChainHead);
+
+fn known(text: &str) -> Result<Known, ChainHeadError> {
+    match text.split_once('=') {
+        Some((name, head)) => Ok((Some(name.to_owned()), head.parse()?)),
+        None => Ok((None, text.parse()?)),
+    }
 }
 
 #[derive(Serialize)]
@@ -46,27 +68,63 @@ struct Report {
     records: u64,
     head: Option<String>,
     last_time: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    chains: Vec<ChainReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    absent: Vec<String>,
 }
 
-#[expect(clippy::unused_async, reason = "every command has the same shape")]
+#[derive(Serialize)]
+struct ChainReport {
+    name: String,
+    records: u64,
+    head: Option<String>,
+    last_time: Option<jiff::Timestamp>,
+}
+
 pub(super) async fn run(args: VerifyArgs, context: &mut Context) -> Result<Exit, CliError> {
     let spinner = context.output.spinner("verifying");
-    let verified = match &args.store {
-        Some(store) => verify_audit(store, args.head).map_err(|error| explain(&error))?,
-        None => verify_files(&args.files, args.head)?,
+    let verified = if args.files.is_empty() {
+        let config = args.config.clone().unwrap_or_default();
+        match (StoreArgs { store: args.store, config }).place().await? {
+            Place::File(path) => sqlite::verify_chains(&path, &args.head),
+            Place::Shared(settings) => postgres::verify_chains(&settings, &args.head).await,
+        }
+        .map_err(|error| explain(&error))?
+    } else {
+        verify_files(&args.files, &args.head)?
     };
     drop(spinner);
     tell(&verified, context)?;
     Ok(Exit::Ok)
 }
 
-fn verify_files(files: &[PathBuf], head: Option<ChainHead>) -> Result<Verified, CliError> {
-    let mut verifier = Verifier::new(head);
+fn verify_files(files: &[PathBuf], heads: &[Known]) -> Result<VerifiedChains, CliError> {
+    let mut all = ChainsVerifier::knowing(heads);
+    let mut current: Option<ChainVerifier> = None;
     for file in files {
-        let lines = open(file)?;
-        verifier.lines(lines).map_err(|error| explain(&error).hint(format!("in {}", file.display())))?;
+        let mut lines = open(file)?;
+        let named = |error: &ChainsError| explain(error).hint(format!("in {}", file.display()));
+        // A first record begins another chain; anything else goes on with the one before it.
+        if begins(&mut lines)
+            && let Some(before) = current.take()
+        {
+            all.add(before).map_err(|error| explain(&error))?;
+        }
+        current
+            .get_or_insert_with(|| ChainVerifier::new(None))
+            .lines(lines)
+            .map_err(|error| named(&error))?;
     }
-    verifier.finish().map_err(|error| explain(&error))
+    if let Some(last) = current {
+        all.add(last).map_err(|error| explain(&error))?;
+    }
+    all.finish(false).map_err(|error| explain(&error))
+}
+
+/// Whether a file begins with the first record of a chain.
+fn begins(lines: &mut BufReader<File>) -> bool {
+    lines.fill_buf().is_ok_and(|bytes| bytes.starts_with(b"{\"seq\":1,"))
 }
 
 fn open(file: &Path) -> Result<BufReader<File>, CliError> {
@@ -77,27 +135,54 @@ fn open(file: &Path) -> Result<BufReader<File>, CliError> {
 }
 
 /// That it cannot be read says nothing about the log.
-fn explain(error: &VerifyError) -> CliError {
+fn explain(error: &ChainsError) -> CliError {
     match error {
-        VerifyError::Read { .. } => CliError::caused(Exit::Failure, error),
+        ChainsError::Chain { source: VerifyError::Read { .. }, .. } => CliError::caused(Exit::Failure, error),
+        ChainsError::Ambiguous => CliError::usage(error.to_string()),
         broken => CliError::caused(Exit::Unverified, broken),
     }
 }
 
-fn tell(verified: &Verified, context: &mut Context) -> Result<(), CliError> {
-    let head = verified.last.map(|last| ChainHead { seq: last.seq, hash: last.hash }.to_string());
+fn head(verified: &Verified) -> Option<String> {
+    verified.last.map(|last| ChainHead { seq: last.seq, hash: last.hash }.to_string())
+}
+
+fn tell(verified: &VerifiedChains, context: &mut Context) -> Result<(), CliError> {
+    let VerifiedChains { chains, absent } = verified;
+    let records: u64 = chains.iter().map(|chain| chain.verified.records).sum();
+    let last_time = chains.iter().filter_map(|chain| chain.verified.last).map(|last| last.at).max();
+    let several = chains.len() > 1;
     if context.output.is_json() {
-        let last_time = verified.last.map(|last| last.at);
-        return context.output.json(&Report { verified: true, records: verified.records, head, last_time });
+        let report = |chain: &VerifiedChain| ChainReport {
+            name: chain.name.clone().unwrap_or_default(),
+            records: chain.verified.records,
+            head: head(&chain.verified),
+            last_time: chain.verified.last.map(|last| last.at),
+        };
+        return context.output.json(&Report {
+            verified: true,
+            records,
+            head: chains.first().filter(|_| !several).and_then(|chain| head(&chain.verified)),
+            last_time,
+            chains: if several { chains.iter().map(report).collect() } else { Vec::new() },
+            absent: absent.clone(),
+        });
     }
-    match (head, verified.last) {
-        (Some(head), Some(last)) => {
-            context.output.data(&head)?;
-            context
-                .output
-                .note(&format!("{} records verified, the last of {:.0}", verified.records, last.at));
+    for chain in chains {
+        match (head(&chain.verified), &chain.name) {
+            (Some(head), Some(name)) if several => context.output.data(&format!("{name}={head}"))?,
+            (Some(head), _) => context.output.data(&head)?,
+            (None, _) => {}
         }
-        _ => context.output.note("the log is empty"),
+    }
+    match last_time {
+        Some(last) => context.output.note(&format!("{records} records verified, the last of {last:.0}")),
+        None => context.output.note("the log is empty"),
+    }
+    if !absent.is_empty() {
+        context
+            .output
+            .note(&format!("not verified, as they were not given: the chains {}", absent.join(", ")));
     }
     Ok(())
 }
@@ -161,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_says_nothing_about_the_log() {
-        let error = verify_files(&[PathBuf::from("/nonexistent")], None).unwrap_err();
+        let error = verify_files(&[PathBuf::from("/nonexistent")], &[]).unwrap_err();
         assert_eq!(error.exit().code(), 1);
     }
 }

@@ -1,14 +1,18 @@
-//! `mayfly store`: what Mayfly keeps: the embedded store as a file, and what is sealed in it.
+//! `mayfly store`: what Mayfly keeps: the embedded store as a file, whole stores moved, and what is sealed in them.
 
 mod backup;
 mod check;
+mod place;
 mod restore;
 mod sealing_key;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+
+pub use place::{Place, StoreArgs, named};
 
 use super::{CliError, Context, Exit, rotate, serve, table};
 use crate::{
@@ -25,6 +29,10 @@ pub enum StoreCommand {
     Check(check::CheckArgs),
     /// Put a backup in the store's place, while no server runs; what was there is kept beside it
     Restore(restore::RestoreArgs),
+    /// Write everything a store holds to standard output, to be imported into another
+    Export(transfer::ExportArgs),
+    /// Fill a fresh store from standard input with what was exported from another
+    Import(transfer::ImportArgs),
     /// Seal the passwords that are kept anew with the first of the configured keys (administrators)
     Reseal(rotate::ResealArgs),
     /// Draw a key to seal administration accounts' passwords with
@@ -64,6 +72,8 @@ pub async fn run(command: StoreCommand, context: &mut Context) -> Result<Exit, C
         StoreCommand::Backup(args) => backup::run(args, context).await,
         StoreCommand::Check(args) => check::run(args, context).await,
         StoreCommand::Restore(args) => restore::run(args, context).await,
+        StoreCommand::Export(args) => transfer::export(args, context).await,
+        StoreCommand::Import(args) => transfer::import(args, context).await,
         StoreCommand::Reseal(args) => rotate::reseal(args, context).await,
         StoreCommand::SealingKey(args) => sealing_key::run(args, context).await,
     }

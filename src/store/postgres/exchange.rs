@@ -24,7 +24,7 @@ use crate::{
     audit::ChainHead,
     clock::Clock,
     domain::{FURTHEST_ATTEMPT, Lease},
-    store::{CLAIM, TokenHash},
+    store::CLAIM,
 };
 
 /// A measurement of the server's clock that took longer says too little.
@@ -284,13 +284,8 @@ async fn write_rare(
     changes: &Changes,
 ) -> Result<(), tokio_postgres::Error> {
     let tokens = changes.tokens.iter().map(|(token, principal, cidrs)| async move {
-        let TokenHash(hash) = &token.hash;
-        let [created, expires, revoked] = [Some(token.created_at), token.expires_at, token.revoked_at]
-            .map(|at| at.map(Timestamp::as_microsecond));
-        let (id, hash) = (token.id.to_string(), hash.as_slice());
-        let values: [&(dyn ToSql + Sync); 8] =
-            [&id, &hash, principal, cidrs, &token.description, &created, &expires, &revoked];
-        client.execute(&statements.insert_token, &values).await
+        let columns = token::Columns::of(token);
+        client.execute(&statements.insert_token, &columns.values(token, principal, cidrs)).await
     });
     let revoked = changes.revoked.iter().map(|(id, at)| async move {
         client.execute(&statements.revoke_token, &[id, &at.as_microsecond()]).await
@@ -493,14 +488,14 @@ pub(super) struct Standing {
     pub(super) written: i64,
 }
 
-/// Finds out where the chain stands after a connection was lost. What the lost session has under way is ended first; until it
-/// is, the row stays locked.
+/// Finds out where the chain stands after a connection was lost. What the lost session has under way is ended first, unless it
+/// is a commit that waits for a standby; until it is over, the row stays locked.
 pub(super) async fn settle(session: &Session, replica: &str, lost: i32) -> Result<Option<Standing>, Failure> {
     session
         .query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
              WHERE pid = $1 AND usename = current_user AND datname = current_database()
-               AND application_name LIKE 'mayfly %'",
+               AND application_name LIKE 'mayfly %' AND wait_event IS DISTINCT FROM 'SyncRep'",
             &[&lost],
         )
         .await?;

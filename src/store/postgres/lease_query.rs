@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     lease_row::{self, lease_columns},
     readers::Readers,
-    row::{moment, moment_or_none, parsed, plain, unsigned},
+    row::{moment_or_none, parsed, plain, unsigned},
 };
 use crate::{
     domain::{FURTHEST_ATTEMPT, Lease, LeaseId, PrincipalName, RoleName, StateName, TargetName},
@@ -154,16 +154,4 @@ pub(super) async fn changed_since(readers: &Readers, since: Timestamp) -> Result
         " FROM lease WHERE updated_at >= $1 ORDER BY updated_at, id LIMIT 4096"
     );
     readers.read(sql, &[&since.as_microsecond()], lease_row::read).await
-}
-
-/// A server known to answer for a target.
-pub(super) async fn known_server(
-    readers: &Readers,
-    target: &TargetName,
-) -> Result<Option<crate::store::KnownServer>, StoreError> {
-    let sql = "SELECT identity, since FROM known_server WHERE target = $1";
-    let read = |row: &tokio_postgres::Row| {
-        Ok(crate::store::KnownServer { identity: plain(row, 0)?, since: moment(row, 1)? })
-    };
-    Ok(readers.read(sql, &[&target.as_str()], read).await?.pop())
 }

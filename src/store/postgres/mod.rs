@@ -15,6 +15,7 @@ mod ledger;
 mod listener;
 mod migrate;
 mod notice;
+mod offline;
 mod readers;
 mod row;
 mod secret;
@@ -25,6 +26,7 @@ mod statements;
 mod token;
 mod writer;
 
+pub use offline::{export, import, read_secret, verify_chains};
 pub use settings::{
     Address, AddressError, PostgresOptions, PostgresSettings, ReplicaName, ReplicaNameError, SchemaName,
     SchemaNameError, is_address,

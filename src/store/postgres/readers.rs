@@ -16,10 +16,24 @@ use super::{
 };
 use crate::store::StoreError;
 
+/// Where a session is kept.
+#[derive(Default)]
+struct Place {
+    kept: Mutex<Kept>,
+    /// Counts attempts to connect that failed.
+    failures: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Kept {
+    session: Option<Arc<Session>>,
+    failure: Option<Failure>,
+}
+
 /// The sessions: opened when first needed, then kept.
 pub(super) struct Readers {
     settings: Arc<PostgresSettings>,
-    sessions: Vec<Mutex<Option<Arc<Session>>>>,
+    places: Vec<Place>,
     turn: AtomicUsize,
     closed: AtomicBool,
 }
@@ -27,8 +41,8 @@ pub(super) struct Readers {
 impl Readers {
     /// As many as the options say.
     pub(super) fn new(settings: Arc<PostgresSettings>) -> Self {
-        let sessions = (0..settings.options.readers.max(1)).map(|_| Mutex::default()).collect();
-        Self { settings, sessions, turn: AtomicUsize::new(0), closed: AtomicBool::new(false) }
+        let places = (0..settings.options.readers.max(1)).map(|_| Place::default()).collect();
+        Self { settings, places, turn: AtomicUsize::new(0), closed: AtomicBool::new(false) }
     }
 
     /// Asks one of them. A session that turns out to have ended is replaced, once.
@@ -63,23 +77,39 @@ impl Readers {
         if self.closed.load(Ordering::SeqCst) {
             return Err(closed());
         }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.sessions.len().max(1);
-        let Some(place) = self.sessions.get(turn) else { return Err(closed()) };
-        let mut kept = place.lock().await;
-        if let Some(session) = kept.as_ref().filter(|session| session.is_open()) {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.places.len().max(1);
+        let Some(place) = self.places.get(turn) else { return Err(closed()) };
+        let failures = place.failures.load(Ordering::SeqCst);
+        let mut kept = place.kept.lock().await;
+        if let Some(session) = kept.session.as_ref().filter(|session| session.is_open()) {
             return Ok((Arc::clone(session), true));
         }
-        let opened = Session::open(&self.settings, "reader").await.map_err(|failure| failure.to_error())?;
-        let session = Arc::new(opened);
-        *kept = Some(Arc::clone(&session));
-        Ok((session, false))
+        // Whoever waited for an attempt that failed shares its outcome, rather than wait for the next.
+        if let Some(failure) =
+            kept.failure.as_ref().filter(|_| place.failures.load(Ordering::SeqCst) != failures)
+        {
+            return Err(failure.to_error());
+        }
+        match Session::open(&self.settings, "reader").await {
+            Ok(session) => {
+                let session = Arc::new(session);
+                *kept = Kept { session: Some(Arc::clone(&session)), failure: None };
+                Ok((session, false))
+            }
+            Err(failure) => {
+                let error = failure.to_error();
+                *kept = Kept { session: None, failure: Some(failure) };
+                place.failures.fetch_add(1, Ordering::SeqCst);
+                Err(error)
+            }
+        }
     }
 
     /// Takes no more questions. Those under way are answered.
     pub(super) async fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        for place in &self.sessions {
-            place.lock().await.take();
+        for place in &self.places {
+            place.kept.lock().await.session = None;
         }
     }
 }

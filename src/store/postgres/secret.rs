@@ -28,6 +28,8 @@ macro_rules! select {
     };
 }
 
+pub(super) use select as select_secrets;
+
 fn sealed_or_none(row: &Row, column: usize) -> Result<Option<Sealed>, Failure> {
     plain::<Option<&str>>(row, column)?
         .map(|text| text.parse().map_err(|error| foreign(column, error)))

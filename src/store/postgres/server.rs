@@ -2,9 +2,13 @@
 
 use async_trait::async_trait;
 
+use tokio_postgres::Row;
+
 use super::{
-    PostgresStore, lease_query,
+    PostgresStore,
+    failure::Failure,
     ledger::{Ledger, Needs},
+    row::{moment, parsed, plain},
     writer::Work,
 };
 use crate::{
@@ -13,10 +17,21 @@ use crate::{
     store::{KnownServer, ServerStore, StoreError},
 };
 
+/// Those after one, by target.
+pub(super) const AFTER: &str =
+    "SELECT target, identity, since FROM known_server WHERE target > $1 ORDER BY target LIMIT $2";
+
+/// A server known to answer for a target, from a row.
+pub(super) fn read(row: &Row) -> Result<(TargetName, KnownServer), Failure> {
+    Ok((parsed(row, 0)?, KnownServer { identity: plain(row, 1)?, since: moment(row, 2)? }))
+}
+
 #[async_trait]
 impl ServerStore for PostgresStore {
     async fn known_server(&self, target: &TargetName) -> Result<Option<KnownServer>, StoreError> {
-        lease_query::known_server(&self.readers, target).await
+        let sql = "SELECT target, identity, since FROM known_server WHERE target = $1";
+        let found = self.readers.read(sql, &[&target.as_str()], read).await?;
+        Ok(found.into_iter().next().map(|(_, server)| server))
     }
 
     async fn know_server(

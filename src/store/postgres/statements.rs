@@ -4,6 +4,21 @@ use tokio_postgres::Statement;
 
 use super::{failure::Failure, lease_row::lease_columns, session::Session};
 
+/// Adds leases, given by column.
+pub(super) const INSERT_LEASES: &str = "INSERT INTO lease (id, kind, role, target, principal, principal_kind, state, due_at, created_at,
+            updated_at, idempotency_key, account, terms, end_plan, standing)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+            $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])";
+
+/// Adds records to a chain, given by column.
+pub(super) const APPEND: &str = "INSERT INTO audit (replica, seq, record, hash)
+        SELECT $1, seq, record, hash FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS new (seq, record, hash)";
+
+/// Adds a token.
+pub(super) const INSERT_TOKEN: &str =
+    "INSERT INTO token (id, hash, principal, cidrs, description, created_at, expires_at, revoked_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
         /// The writer's statements.
@@ -76,10 +91,7 @@ statements! {
         FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bool[], $7::bool[])
             AS new (id, state, due_at, updated_at, standing, forget_key, release)
         WHERE lease.id = new.id";
-    insert_leases = "INSERT INTO lease (id, kind, role, target, principal, principal_kind, state, due_at, created_at,
-            updated_at, idempotency_key, account, terms, end_plan, standing)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-            $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])";
+    insert_leases = INSERT_LEASES;
     count_roles = "INSERT INTO live_by_role (role, replica, live)
         SELECT role, $2, live FROM unnest($1::text[], $3::bigint[]) AS new (role, live)
         ON CONFLICT (role, replica) DO UPDATE SET live = live_by_role.live + excluded.live";
@@ -89,8 +101,7 @@ statements! {
     count_targets = "INSERT INTO live_by_target (target, replica, live)
         SELECT target, $2, live FROM unnest($1::text[], $3::bigint[]) AS new (target, live)
         ON CONFLICT (target, replica) DO UPDATE SET live = live_by_target.live + excluded.live";
-    insert_token = "INSERT INTO token (id, hash, principal, cidrs, description, created_at, expires_at, revoked_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    insert_token = INSERT_TOKEN;
     revoke_token = "UPDATE token SET revoked_at = $2 WHERE id = $1";
     know_server = "INSERT INTO known_server (target, identity, since) VALUES ($1, $2, $3)
         ON CONFLICT (target) DO UPDATE SET identity = excluded.identity, since = excluded.since";
@@ -102,8 +113,7 @@ statements! {
     keep_secret = "UPDATE administration_secret SET account = $2, sealed = $3, rotated_at = $4, pending = $5,
             pending_since = $6, ended_at = $7, failure = $8, revision = $9
         WHERE target = $1";
-    append = "INSERT INTO audit (replica, seq, record, hash)
-        SELECT $1, seq, record, hash FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS new (seq, record, hash)";
+    append = APPEND;
     advance = "UPDATE chain SET seq = $3, hash = $4, written = $5 WHERE replica = $1 AND epoch = $2";
     notify = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload";
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use jiff::Timestamp;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 use super::{
     PostgresStore,
@@ -31,6 +31,38 @@ macro_rules! select {
             $rest
         )
     };
+}
+
+/// Those after one, by identifier.
+pub(super) const AFTER: &str = select!("WHERE id > $1 ORDER BY id LIMIT $2");
+
+/// A token's columns that are made for the purpose.
+pub(super) struct Columns {
+    id: String,
+    hash: Vec<u8>,
+    moments: [Option<i64>; 3],
+}
+
+impl Columns {
+    pub(super) fn of(token: &StoredToken) -> Self {
+        let moments = [Some(token.created_at), token.expires_at, token.revoked_at];
+        Self {
+            id: token.id.to_string(),
+            hash: token.hash.0.to_vec(),
+            moments: moments.map(|at| at.map(Timestamp::as_microsecond)),
+        }
+    }
+
+    /// As the statement takes them.
+    pub(super) fn values<'a>(
+        &'a self,
+        token: &'a StoredToken,
+        principal: &'a String,
+        cidrs: &'a String,
+    ) -> [&'a (dyn ToSql + Sync); 8] {
+        let [created, expires, revoked] = &self.moments;
+        [&self.id, &self.hash, principal, cidrs, &token.description, created, expires, revoked]
+    }
 }
 
 #[async_trait]

@@ -230,7 +230,8 @@ impl WriterTask {
     ) -> Commands {
         let mut attempt = 1;
         loop {
-            let had_session = self.session.is_some();
+            // A session that ended while it was idle says nothing about the server.
+            let mut again = self.session.is_some();
             let failure = match self.attempt(&mut group).await {
                 Attempt::Done(done) => {
                     self.publish(done);
@@ -244,23 +245,30 @@ impl WriterTask {
                         settle(group, None);
                         return Commands::new();
                     }
-                    Ok(false) => Failure::disconnected(),
+                    Ok(false) => {
+                        // The server has just answered.
+                        again = true;
+                        Failure::disconnected()
+                    }
                     Err(failure) => {
                         settle(group, Some(&failure));
                         return Commands::new();
                     }
                 },
             };
-            if failure.is_of_one() && !failure.may_pass() && group.len() > 1 {
+            let last = attempt >= ATTEMPTS;
+            if failure.is_of_one() && group.len() > 1 && (last || !failure.may_pass()) {
                 return group;
             }
-            // A session that ended while it was idle says nothing about the server.
-            let again = failure.may_pass() || (failure.is_lost && !failure.hung && had_session);
-            if !again || attempt >= ATTEMPTS {
+            again = failure.may_pass() || (failure.is_lost && !failure.hung && again);
+            if !again || last {
                 tracing::error!(
                     error = &failure.to_error() as &dyn std::error::Error,
                     "a store transaction failed and was undone"
                 );
+                if failure.kind == StoreErrorKind::Unavailable {
+                    refuse_waiting(queue, &failure);
+                }
                 settle(group, Some(&failure));
                 return Commands::new();
             }
@@ -370,9 +378,7 @@ impl WriterTask {
                 Err(failure) if failure.kind == StoreErrorKind::Fenced => return Err(failure),
                 Err(failure) => {
                     tracing::warn!(error = %failure.message, "what became of a commit is not known yet");
-                    while let Ok(command) = queue.try_recv() {
-                        command.settle(Some(&failure));
-                    }
+                    refuse_waiting(queue, &failure);
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
             }
@@ -411,6 +417,13 @@ impl WriterTask {
             let _ = leases.send(lease);
         }
         appended.send_if_modified(|last| std::mem::replace(last, done.head.seq) != done.head.seq);
+    }
+}
+
+/// Tells those who wait that the store cannot be reached, rather than have them wait for one attempt after the other.
+fn refuse_waiting(queue: &mut mpsc::Receiver<Box<dyn Command>>, failure: &Failure) {
+    while let Ok(command) = queue.try_recv() {
+        command.settle(Some(failure));
     }
 }
 

@@ -40,6 +40,16 @@ pub(super) fn read_head(connection: &Connection) -> rusqlite::Result<ChainHead> 
     Ok(last.unwrap_or(ChainHead::GENESIS))
 }
 
+/// The ends of chains that were moved here, by name.
+pub(super) fn former_heads(connection: &Connection) -> rusqlite::Result<Vec<(String, ChainHead)>> {
+    let sql = "SELECT replica, seq, hash FROM former_audit AS last
+        WHERE seq = (SELECT max(seq) FROM former_audit WHERE replica = last.replica) ORDER BY replica";
+    let head = |row: &rusqlite::Row<'_>| {
+        Ok((row.get(0)?, ChainHead { seq: unsigned(row, 1)?, hash: Digest(row.get(2)?) }))
+    };
+    connection.prepare(sql)?.query_map([], head)?.collect()
+}
+
 #[async_trait]
 impl AuditLog for SqliteStore {
     async fn read_after(&self, after: u64, limit: usize) -> Result<Vec<Record>, AuditReadError> {

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0001_initial.sql"),
     include_str!("schema/0002_installations.sql"),
     include_str!("schema/0003_administration_secrets.sql"),
+    include_str!("schema/0004_former_chains.sql"),
 ];
 
 /// How long to wait for somebody else's lock on the file, such as a backup's.
@@ -163,6 +164,18 @@ pub(super) fn check_identity(connection: &Connection, path: &Path) -> Result<usi
             format!("{} is an SQLite database of another program", path.display()),
         )),
     }
+}
+
+/// Refuses what [`check_identity`] refuses, and a store that is yet to be brought up to date.
+pub(super) fn check_current(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    if check_identity(connection, path)? == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is of an older version: start Mayfly with it once, which brings it up to date",
+        path.display()
+    );
+    Err(StoreError::new(StoreErrorKind::Other, message))
 }
 
 fn make_private(path: &Path) -> Result<(), StoreError> {

@@ -19,10 +19,12 @@ mod server;
 mod tally;
 mod token;
 mod token_cache;
+mod transfer;
 mod writer;
 
-pub use offline::{read_secret, verify_audit};
 pub use backup::{Contents, Partial, Vacant, back_up, check};
+pub use offline::{read_secret, verify_audit, verify_chains};
+pub use transfer::{export, import};
 
 use std::{path::Path, sync::Arc};
 
@@ -36,10 +38,10 @@ use self::{
     writer::{Announcements, Ledger, Writer, WriterState},
 };
 use crate::{
-    audit::Draft,
+    audit::{ChainHead, Draft},
     domain::InstanceId,
     metrics::CommitMeter,
-    store::{Store, StoreError},
+    store::{Store, StoreError, transfer::EMBEDDED},
 };
 
 /// Limits of a [`SqliteStore`].
@@ -69,6 +71,8 @@ pub struct SqliteStore {
     tokens: Arc<TokenCache>,
     instance: InstanceId,
     commits: Arc<CommitMeter>,
+    /// Chains of processes whose shared store was moved here.
+    former: Vec<(String, ChainHead)>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -95,6 +99,7 @@ impl SqliteStore {
         let connection = file::open_writer(&path)?;
         let head = audit::read_head(&connection).map_err(read_failed)?;
         let instance = server::instance(&connection).map_err(read_failed)?;
+        let former = audit::former_heads(&connection).map_err(read_failed)?;
         let announcements = Announcements {
             leases: broadcast::Sender::new(options.changes.max(1)),
             appended: watch::Sender::new(head.seq),
@@ -110,7 +115,7 @@ impl SqliteStore {
         };
         let writer = Writer::start(connection, hold, state, bounds)?;
         let readers = Readers::new(path, options.readers.max(1));
-        Ok(Self { writer, readers, announcements, tokens, instance, commits })
+        Ok(Self { writer, readers, announcements, tokens, instance, former, commits })
     }
 }
 
@@ -130,6 +135,14 @@ impl Store for SqliteStore {
 
     fn commits(&self) -> Option<&CommitMeter> {
         Some(&self.commits)
+    }
+
+    fn replica(&self) -> Option<String> {
+        (!self.former.is_empty()).then(|| EMBEDDED.to_owned())
+    }
+
+    async fn other_chains(&self) -> Result<Vec<(String, ChainHead)>, StoreError> {
+        Ok(self.former.clone())
     }
 
     async fn close(&self) {

@@ -11,9 +11,12 @@ use super::{
     secret, server,
 };
 use crate::{
-    audit::{ChainHead, Digest, Verified, Verifier, VerifyError},
+    audit::{
+        ChainHead, ChainVerifier, ChainsError, ChainsVerifier, Digest, Verified, VerifiedChains, Verifier,
+        VerifyError,
+    },
     domain::{InstanceId, TargetName},
-    store::{KeptSecret, StoreError},
+    store::{KeptSecret, StoreError, transfer::EMBEDDED},
 };
 
 /// Records read at a time, so that a store in service is not kept from tidying up.
@@ -41,6 +44,59 @@ pub fn read_secret(path: &Path, target: &TargetName) -> Result<(InstanceId, Opti
     let connection = open(path)?;
     let read = || Ok((server::instance(&connection)?, secret::read_one(&connection, target)?));
     read().map_err(read_failed)
+}
+
+/// Verifies all audit logs in the file at `path` against each other: its own, and those of processes whose shared store was
+/// moved here. The file may be in service.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify_chains(
+    path: &Path,
+    known: &[(Option<String>, ChainHead)],
+) -> Result<VerifiedChains, ChainsError> {
+    let unreadable = |error: StoreError| ChainVerifier::new(None).unreadable(error);
+    let connection = open(path).map_err(unreadable)?;
+    let names = former_chains(&connection).map_err(|error| unreadable(read_failed(error)))?;
+    let mut all = ChainsVerifier::knowing(known);
+    for name in &names {
+        let sql = "SELECT seq, record, hash FROM former_audit WHERE replica = ?3 AND seq >= ?1 ORDER BY seq LIMIT ?2";
+        all.add(one_chain(&connection, Some(name), sql)?)?;
+    }
+    let own = if names.is_empty() { None } else { Some(EMBEDDED) };
+    let sql =
+        "SELECT seq, record, hash FROM audit WHERE seq >= ?1 AND (?3 IS NULL OR TRUE) ORDER BY seq LIMIT ?2";
+    all.add(one_chain(&connection, own, sql)?)?;
+    all.finish(true)
+}
+
+/// Chains that were moved here.
+fn former_chains(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    if !connection.table_exists(None, "former_audit")? {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare("SELECT DISTINCT replica FROM former_audit ORDER BY replica")?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+fn one_chain(connection: &Connection, name: Option<&str>, sql: &str) -> Result<ChainVerifier, ChainsError> {
+    let mut chain = ChainVerifier::new(name.map(str::to_owned));
+    let mut from = i64::MIN;
+    loop {
+        let row = |row: &rusqlite::Row<'_>| {
+            Ok(AuditRow { seq: unsigned(row, 0)?, record: row.get(1)?, hash: Digest(row.get(2)?) })
+        };
+        let rows: rusqlite::Result<Vec<AuditRow>> = connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_map(params![from, STEP, name], row)?.collect());
+        let rows = rows.map_err(|error| chain.unreadable(read_failed(error)))?;
+        let Some(last) = rows.last().map(|row| row.seq) else { return Ok(chain) };
+        for row in rows {
+            // The columns beside the text must not contradict it: the store takes its place in the chain from them.
+            chain.stored(&row.record, row.seq, row.hash)?;
+        }
+        from = signed(last.saturating_add(1));
+    }
 }
 
 fn open(path: &Path) -> Result<Connection, StoreError> {

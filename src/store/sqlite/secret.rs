@@ -23,7 +23,8 @@ fn sealed_or_none(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Seale
     if absent { Ok(None) } else { parsed(row, column).map(Some) }
 }
 
-fn kept(row: &Row<'_>) -> rusqlite::Result<(TargetName, KeptSecret)> {
+/// What is kept for a target, from a row.
+pub(super) fn kept(row: &Row<'_>) -> rusqlite::Result<(TargetName, KeptSecret)> {
     let pending = match sealed_or_none(row, 4)? {
         Some(sealed) => Some(PendingSecret { sealed, since: moment(row, 5)? }),
         None => None,
@@ -38,6 +39,23 @@ fn kept(row: &Row<'_>) -> rusqlite::Result<(TargetName, KeptSecret)> {
         revision: unsigned(row, 8)?,
     };
     Ok((parsed(row, 0)?, secret))
+}
+
+/// The question for all of them.
+pub(super) fn all() -> String {
+    format!("SELECT {COLUMNS} FROM administration_secret ORDER BY target")
+}
+
+/// Adds what is kept for a target, with the revision it has.
+pub(super) fn insert(
+    connection: &rusqlite::Connection,
+    target: &TargetName,
+    secret: &KeptSecret,
+) -> rusqlite::Result<()> {
+    let before = KeptSecret { revision: 0, ..secret.clone() };
+    write(connection, target, &before)?;
+    let sql = "UPDATE administration_secret SET revision = ?2 WHERE target = ?1";
+    connection.execute(sql, params![target.as_str(), signed(secret.revision)]).map(drop)
 }
 
 #[async_trait]

@@ -31,6 +31,15 @@ macro_rules! select {
     };
 }
 
+/// All of them.
+pub(super) const ALL: &str = select!("ORDER BY id");
+
+/// Adds a token, off the writer.
+pub(super) fn add(connection: &Connection, token: &StoredToken) -> Result<(), StoreError> {
+    let (principal, cidrs) = (to_json(&token.principal)?, to_json(&token.cidrs)?);
+    insert(connection, token, &principal, &cidrs).map_err(write_failed)
+}
+
 #[async_trait]
 impl TokenStore for SqliteStore {
     async fn add_token(&self, token: StoredToken, audit: Draft) -> Result<(), StoreError> {
@@ -140,7 +149,7 @@ fn by_id(connection: &Connection, id: TokenId) -> rusqlite::Result<Option<Stored
     connection.prepare_cached(select!("WHERE id = ?1"))?.query_row([id.to_string()], read).optional()
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<StoredToken> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<StoredToken> {
     Ok(StoredToken {
         id: parsed(row, 0)?,
         hash: TokenHash(row.get(1)?),

@@ -128,8 +128,10 @@ impl Pool {
             return None;
         }
         if age < SignedDuration::ZERO || age > TRUSTED {
-            let answered = timeout(self.connector.connect / 4, connection.ping()).await;
-            if !answered.is_ok_and(|answer| answer.is_ok()) {
+            // A primary that became a replica keeps its connections, and lets some accounts write that should not.
+            let asked = connection.query_first::<String, _>("SELECT CAST(@@GLOBAL.read_only AS CHAR)");
+            let answer = timeout(self.connector.connect / 4, asked).await;
+            if !answer.is_ok_and(|answer| matches!(answer, Ok(Some(on)) if on == "0" || on == "OFF")) {
                 self.distrust();
                 return None;
             }

@@ -4,6 +4,7 @@
 //! Whoever adds a crash point says in [`scenario`] what has to be done for it to be passed.
 
 pub(crate) mod caller;
+mod deed;
 mod everything;
 pub(crate) mod place;
 mod scenario;

@@ -15,7 +15,7 @@ async fn numbers_are_shown_where_the_configuration_says_and_follow_the_audit_fil
     let lag = crate::support::eventually("the audit file is complete", async || {
         let samples = samples(&get(address, "/metrics", "").await.body);
         assert!(samples["mayfly_audit_records_total"] >= 1.0);
-        Some(samples["mayfly_audit_file_lag_records"]).filter(|lag| *lag == 0.0)
+        (samples["mayfly_audit_file_lag_records"] < 1.0).then_some(())
     });
     lag.await;
     served.stop().await;

@@ -1,5 +1,5 @@
 //! What every store must do (`conformance`), what only the embedded one does (`sqlite`), what only the shared one does
-//! (`postgres`), and what becomes of the audit log outside it (`log`).
+//! (`postgres`), what becomes of the audit log outside it (`log`), and moving from one store to another (`transfer`).
 
 mod conformance;
 mod fixtures;
@@ -8,3 +8,4 @@ mod log;
 mod measures;
 mod postgres;
 mod sqlite;
+mod transfer;

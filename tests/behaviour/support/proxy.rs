@@ -1,6 +1,9 @@
 //! A wire between Mayfly and a server that a test can disturb.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -27,6 +30,7 @@ struct State {
     paused: watch::Sender<bool>,
     swallowing: watch::Sender<bool>,
     severed: watch::Sender<bool>,
+    delay: Mutex<Duration>,
     trap: Mutex<Option<(Trap, &'static str)>>,
     server: watch::Sender<u16>,
 }
@@ -47,6 +51,7 @@ impl Proxy {
             paused: watch::Sender::new(false),
             swallowing: watch::Sender::new(false),
             severed: watch::Sender::new(false),
+            delay: Mutex::default(),
             trap: Mutex::default(),
             server: watch::Sender::new(server),
         });
@@ -73,6 +78,11 @@ impl Proxy {
     /// Leads to another server from now on; connections that there are, are cut.
     pub(crate) fn lead_to(&self, server: u16) {
         self.state.server.send_replace(server);
+    }
+
+    /// From now on everything that the server says takes this much longer.
+    pub(crate) fn delay(&self, delay: Duration) {
+        *self.state.delay.lock().unwrap() = delay;
     }
 
     /// Everything passes again, what was held first.
@@ -166,6 +176,8 @@ async fn down(state: &State, mut server: OwnedReadHalf, mut client: OwnedWriteHa
         if cut.is_cancelled() {
             return;
         }
+        let delay = *state.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
         let message = buffer.get(..length).unwrap();
         if !*state.swallowing.borrow() && client.write_all(message).await.is_err() {
             return;
