@@ -43,24 +43,6 @@ points! {
     IssueCreated = "issue.created",
     /// The lease is durable as ACTIVE; nobody was told.
     IssueActivated = "issue.activated",
-    /// An ACTIVE lease's account is missing; nothing is durable yet.
-    ReconcileVanished = "reconcile.vanished",
-    /// The lease of a missing account is durable as ENDING.
-    ReconcileClosed = "reconcile.closed",
-    /// An account of ours has no lease; nothing is durable yet.
-    ReconcileOrphan = "reconcile.orphan",
-    /// The lease of an orphan is durable as ENDING.
-    ReconcileAdopted = "reconcile.adopted",
-    /// An account of a lease that had ended is there; nothing is durable yet.
-    ReconcileReappeared = "reconcile.reappeared",
-    /// Its lease is durable as ENDING once more.
-    ReconcileReopened = "reconcile.reopened",
-    /// That an account was altered is recorded; nothing was sent to the target.
-    ReconcileDrifted = "reconcile.drifted",
-    /// It was put right on the target; that is not recorded.
-    ReconcilePutRight = "reconcile.put_right",
-    /// The lease of an altered account is durable as ENDING.
-    ReconcileEnded = "reconcile.ended",
     /// The reply is about to leave.
     IssueReplying = "issue.replying",
     /// A request was repeated and its fresh password is on record; the account still has the earlier one.
@@ -95,6 +77,24 @@ points! {
     EndRemoved = "end.removed",
     /// The lease is durable as ended.
     EndRecorded = "end.recorded",
+    /// An ACTIVE lease's account is missing; nothing is durable yet.
+    ReconcileVanished = "reconcile.vanished",
+    /// The lease of a missing account is durable as ENDING.
+    ReconcileClosed = "reconcile.closed",
+    /// An account of ours has no lease; nothing is durable yet.
+    ReconcileOrphan = "reconcile.orphan",
+    /// The lease of an orphan is durable as ENDING.
+    ReconcileAdopted = "reconcile.adopted",
+    /// An account of a lease that had ended is there; nothing is durable yet.
+    ReconcileReappeared = "reconcile.reappeared",
+    /// Its lease is durable as ENDING once more.
+    ReconcileReopened = "reconcile.reopened",
+    /// That an account was altered is recorded; nothing was sent to the target.
+    ReconcileDrifted = "reconcile.drifted",
+    /// It was put right on the target; that is not recorded.
+    ReconcilePutRight = "reconcile.put_right",
+    /// The lease of an altered account is durable as ENDING.
+    ReconcileEnded = "reconcile.ended",
     /// A transaction of the embedded store is about to be committed.
     StoreCommitting = "store.committing",
     /// It is durable; none of those who wait for it were told.

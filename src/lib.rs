@@ -6,6 +6,7 @@
 //! - [`clock`] and [`random`] — time and chance as parameters.
 //! - [`crash`] — places at which a test kills the process.
 //! - [`sealing`] — passwords sealed with a key that no store sees.
+//! - [`metrics`] — what happens how often, and how long it takes.
 //! - [`policy`] — who may do what; facts in, decision out; pure.
 //! - [`identity`] — who is calling.
 //! - [`audit`] — what happened, as a hash chain anybody can verify.
@@ -15,10 +16,10 @@
 //! - [`reaper`] — ends what is due, until it is gone.
 //! - [`api`] — the gRPC face of the issuer.
 //! - [`config`] — the one TOML file.
+//! - [`telemetry`] — logs, and numbers over HTTP.
 //! - [`app`] — puts the rooms together and runs them.
 //! - [`cli`] — the commands.
 //! - [`sandbox`] — throwaway database servers for `mayfly dev`, tests and benchmarks.
-//! - [`telemetry`] — logs.
 //!
 //! Dependencies point from the later rooms to the earlier ones; `docs/architecture.md` has the tour.
 
@@ -32,6 +33,7 @@ pub mod crash;
 pub mod domain;
 pub mod identity;
 pub mod issuer;
+pub mod metrics;
 pub mod policy;
 pub mod random;
 pub mod reaper;

@@ -30,7 +30,7 @@ GRANT SELECT, UPDATE ON mysql.* TO mayfly@'%';
 
 -- The dead-man's switch (docs/dead-mans-switch.md): the server itself locks accounts at their expiry.
 SET sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION';
-GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO mayfly@'%';
+GRANT CREATE, ALTER, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO mayfly@'%';
 CREATE DATABASE IF NOT EXISTS mayfly CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS mayfly.accounts (
   user varchar(128) NOT NULL,
@@ -39,13 +39,21 @@ CREATE TABLE IF NOT EXISTS mayfly.accounts (
   expires_at datetime(6) NOT NULL,
   locked_at datetime(6) NULL,
   trouble varchar(255) NULL,
+  mark varchar(512) NULL,
+  own_statements boolean NULL,
   PRIMARY KEY (user, host),
   KEY due (expires_at)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT 'Accounts of Mayfly and when they expire, in UTC';
+CREATE TABLE IF NOT EXISTS mayfly.server (
+  id tinyint NOT NULL PRIMARY KEY,
+  identity varchar(64) NOT NULL
+) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT 'What this server and its replicas are known by';
+SET @mayfly = COALESCE(/*!80000 @@server_uuid, */ UUID());
+INSERT IGNORE INTO mayfly.server (id, identity) VALUES (1, @mayfly);
 DELIMITER //
 CREATE DEFINER = mayfly@'%' EVENT mayfly.expire
 ON SCHEDULE EVERY 1 SECOND ON COMPLETION PRESERVE ENABLE
-COMMENT 'mayfly switch, version 1' DO
+COMMENT 'mayfly switch, version 2' DO
 BEGIN
   DECLARE began datetime(6) DEFAULT SYSDATE(6);
   DECLARE finished boolean DEFAULT FALSE;

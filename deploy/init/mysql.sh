@@ -23,16 +23,24 @@ CREATE ROLE shop_read, shop_write;
 GRANT SELECT ON shop.* TO shop_read;
 GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ROUTINE ON shop.* TO shop_write;
 CREATE USER mayfly@'%' IDENTIFIED BY '$password';
-GRANT CREATE USER, PROCESS, CONNECTION_ADMIN, ROLE_ADMIN ON *.* TO mayfly@'%';
+GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO mayfly@'%';
 GRANT shop_read, shop_write TO mayfly@'%' WITH ADMIN OPTION;
-GRANT SELECT ON mysql.* TO mayfly@'%';
+-- How accounts stand, and what they were given; no verifier is in it.
+GRANT SELECT (User, Host, account_locked, Select_priv, Insert_priv, Update_priv, Delete_priv, Create_priv, Drop_priv,
+    References_priv, Index_priv, Alter_priv, Create_tmp_table_priv, Lock_tables_priv, Create_view_priv,
+    Show_view_priv, Create_routine_priv, Alter_routine_priv, Execute_priv, Event_priv, Trigger_priv, Grant_priv,
+    Reload_priv, Shutdown_priv, Process_priv, File_priv, Show_db_priv, Super_priv, Repl_slave_priv,
+    Repl_client_priv, Create_user_priv, Create_tablespace_priv, Create_role_priv, Drop_role_priv) ON mysql.user TO mayfly@'%';
+GRANT SELECT ON mysql.role_edges TO mayfly@'%';
+GRANT SELECT ON mysql.global_grants TO mayfly@'%';
+GRANT SELECT ON mysql.db TO mayfly@'%';
 -- Accounts of shop_write can define routines, which are dropped with them.
 GRANT SHOW_ROUTINE ON *.* TO mayfly@'%';
 GRANT ALTER ROUTINE ON shop.* TO mayfly@'%';
 
 -- The dead-man's switch (docs/dead-mans-switch.md): the server itself locks accounts at their expiry.
 SET sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION';
-GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO mayfly@'%';
+GRANT CREATE, ALTER, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO mayfly@'%';
 CREATE DATABASE IF NOT EXISTS mayfly CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS mayfly.accounts (
   user varchar(128) NOT NULL,
@@ -41,13 +49,21 @@ CREATE TABLE IF NOT EXISTS mayfly.accounts (
   expires_at datetime(6) NOT NULL,
   locked_at datetime(6) NULL,
   trouble varchar(255) NULL,
+  mark varchar(512) NULL,
+  own_statements boolean NULL,
   PRIMARY KEY (user, host),
   KEY due (expires_at)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT 'Accounts of Mayfly and when they expire, in UTC';
+CREATE TABLE IF NOT EXISTS mayfly.server (
+  id tinyint NOT NULL PRIMARY KEY,
+  identity varchar(64) NOT NULL
+) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT 'What this server and its replicas are known by';
+SET @mayfly = COALESCE(/*!80000 @@server_uuid, */ UUID());
+INSERT IGNORE INTO mayfly.server (id, identity) VALUES (1, @mayfly);
 DELIMITER //
 CREATE DEFINER = mayfly@'%' EVENT mayfly.expire
 ON SCHEDULE EVERY 1 SECOND ON COMPLETION PRESERVE ENABLE
-COMMENT 'mayfly switch, version 1' DO
+COMMENT 'mayfly switch, version 2' DO
 BEGIN
   DECLARE began datetime(6) DEFAULT SYSDATE(6);
   DECLARE finished boolean DEFAULT FALSE;

@@ -6,17 +6,19 @@ use super::{Application, Reloader, StartError, open::open_store, reload::Parts};
 use crate::{
     api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
-    config::{Config, Environment, ServerSettings, ServerTls},
+    config::{Config, Environment, MetricsSettings, ServerSettings, ServerTls},
     crash::{self, Point},
     identity::{ApiToken, Authenticator},
     issuer::{
         Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KeptCredentials, KnownServers, Rotator,
         RotatorParts,
     },
+    metrics::Metrics,
     reaper::{Reaper, ReaperParts, RotationParts, Rotations, Rounds, RoundsParts},
     sealing::KeyringHandle,
     store::Store,
     target::{HealthBoard, Surroundings, connect},
+    telemetry::{MetricsListener, Scrape},
 };
 
 impl Application {
@@ -38,7 +40,7 @@ impl Application {
             keyring: Arc::clone(&keyring),
             clock: Arc::clone(&surroundings.clock),
         });
-        let health = Arc::new(HealthBoard::default());
+        let (health, metrics) = (Arc::new(HealthBoard::default()), Arc::new(Metrics::default()));
         let servers = Arc::new(KnownServers::new(
             Arc::clone(&surroundings.clock),
             Arc::clone(&store),
@@ -57,6 +59,7 @@ impl Application {
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
         }));
         let issuer = Issuer::new(IssuerParts {
             clock: Arc::clone(&surroundings.clock),
@@ -65,6 +68,7 @@ impl Application {
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
             servers,
+            metrics: Arc::clone(&metrics),
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
         });
         let issuer = Arc::new(issuer.with_rotator(rotator));
@@ -72,7 +76,7 @@ impl Application {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
             catalogue: Arc::clone(&catalogue),
-            health,
+            health: Arc::clone(&health),
             reconciler: issuer.reconciler(),
         }));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&store), Arc::clone(&surroundings.clock)));
@@ -84,12 +88,22 @@ impl Application {
             Some(path) => Some(FileSink::open(path, Arc::clone(&store) as Arc<dyn AuditLog>).await?),
             None => None,
         };
+        let scrape = Scrape {
+            clock: Arc::clone(&surroundings.clock),
+            metrics,
+            store: Arc::clone(&store),
+            catalogue: Arc::clone(&catalogue),
+            health: Arc::clone(&health),
+            audit_file: sink.as_ref().map(FileSink::progress),
+        };
+        let numbers = listen_for_scrapes(&config, scrape).await?;
         let first_token = first_administrator(&config, &*store, &issuer, environment).await?;
         let grace = config.server.shutdown_grace;
         let reloader = Reloader::new(Parts {
             surroundings: surroundings.clone(),
             store: Arc::clone(&store),
             catalogue,
+            health,
             reaper: Arc::clone(&reaper),
             rounds: Arc::clone(&rounds),
             keyring,
@@ -108,6 +122,7 @@ impl Application {
             rotations,
             server,
             sink,
+            numbers,
             reloader: Arc::new(reloader),
             first_token,
             grace,
@@ -135,6 +150,12 @@ fn rotation(
         rotator: Arc::clone(&rotator),
     };
     (rotator, Arc::new(Rotations::new(parts, config.rotation.clone())))
+}
+
+async fn listen_for_scrapes(config: &Config, scrape: Scrape) -> Result<Option<MetricsListener>, StartError> {
+    let Some(MetricsSettings { listen }) = config.metrics else { return Ok(None) };
+    let bound = MetricsListener::bind(listen, scrape).await;
+    bound.map(Some).map_err(|source| StartError::Metrics { address: listen, source })
 }
 
 /// Roles and targets of a configuration.

@@ -1,6 +1,6 @@
 //! Why Mayfly does not start, or does not take a new configuration.
 
-use std::error::Error;
+use std::{error::Error, io, net::SocketAddr};
 
 use crate::{
     api::grpc::{BindError, ServeError, TlsError},
@@ -40,6 +40,15 @@ pub enum StartError {
     /// Listening.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Listening for those who want numbers.
+    #[error("metrics.listen: cannot listen on {address}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// Serving ended by itself.
     #[error("serving ended by itself")]
     Serve(#[from] ServeError),

@@ -25,6 +25,7 @@ use crate::{
     issuer::Issuer,
     reaper::{Reaper, Rotations, Rounds},
     store::{Store, StoreError},
+    telemetry::MetricsListener,
 };
 
 /// A built Mayfly, listening but not serving yet.
@@ -37,6 +38,7 @@ pub struct Application {
     rotations: Arc<Rotations>,
     server: Bound,
     sink: Option<FileSink>,
+    numbers: Option<MetricsListener>,
     reloader: Arc<Reloader>,
     first_token: Option<ApiToken>,
     grace: Duration,
@@ -46,6 +48,11 @@ impl Application {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// Where numbers are shown, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.numbers.as_ref().map(MetricsListener::address)
     }
 
     /// The first administrator's token, when it was drawn just now. It is nowhere else: show it once.
@@ -73,6 +80,12 @@ impl Application {
         crash::here(Point::StartRecovering);
         self.rotations.start();
         let sink = self.sink.map(follow);
+        let numbers_stop = CancellationToken::new();
+        if let Some(numbers) = self.numbers {
+            tokio::spawn(numbers.serve(shutdown.clone(), numbers_stop.clone()));
+        }
+        // However this ends, nobody is to ask a store that is closed.
+        let _numbers_stop = numbers_stop.drop_guard();
         let served = self.server.serve(shutdown.clone()).await;
         tracing::info!("draining");
         let drained = tokio::time::timeout(self.grace, async {

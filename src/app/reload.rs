@@ -9,11 +9,12 @@ use crate::{
     api::grpc::TlsHandle,
     audit::{Actor, Draft, Reopener},
     config::{Change, Config, Part},
+    domain::TargetName,
     issuer::{Catalogue, CatalogueHandle},
     reaper::{Reaper, Rotations, Rounds},
     sealing::KeyringHandle,
     store::Store,
-    target::{Surroundings, Target, connect},
+    target::{HealthBoard, Surroundings, Target, connect},
 };
 
 /// What a reload acts on.
@@ -21,6 +22,7 @@ pub(super) struct Parts {
     pub(super) surroundings: Surroundings,
     pub(super) store: Arc<dyn Store>,
     pub(super) catalogue: Arc<CatalogueHandle>,
+    pub(super) health: Arc<HealthBoard>,
     pub(super) reaper: Arc<Reaper>,
     pub(super) rounds: Arc<Rounds>,
     pub(super) keyring: Arc<KeyringHandle>,
@@ -64,6 +66,9 @@ impl Reloader {
             .with("changes", summary.join("; "));
         parts.store.record(draft).await?;
         parts.keyring.replace(new.sealing.clone());
+        // What was known of a target is not known of it with other settings.
+        let renewed = |name: &&TargetName| !parts.is_kept(name, &catalogue);
+        new.targets.keys().filter(renewed).for_each(|name| parts.health.forget(name));
         parts.catalogue.replace(catalogue);
         parts.rotations.reschedule(new.rotation.clone());
         parts.reaper.open_lanes().await?;
@@ -77,6 +82,15 @@ impl Reloader {
 }
 
 impl Parts {
+    /// Whether a target of a catalogue to come is the one there is now.
+    fn is_kept(&self, name: &TargetName, coming: &Catalogue) -> bool {
+        let current = self.catalogue.current();
+        match (current.targets.get(name), coming.targets.get(name)) {
+            (Some(current), Some(coming)) => Arc::ptr_eq(current, coming),
+            _ => false,
+        }
+    }
+
     async fn refuse_if_in_use(&self, new: &Config) -> Result<(), ReloadError> {
         for (name, live) in self.store.live_by_target().await? {
             if self.config.targets.contains_key(&name) && !new.targets.contains_key(&name) {

@@ -15,7 +15,7 @@ pub use chains::{
     ChainVerifier, ChainsError, ChainsVerifier, OTHER_CHAINS, REPLICA, VerifiedChain, VerifiedChains,
 };
 pub use record::{Actor, AuditOutcome, Digest, Draft, Record};
-pub use sink::{FileSink, Reopener, SinkError};
+pub use sink::{FileSink, Progress, Reopener, SinkError};
 pub use verify::{Link, Verified, Verifier, VerifyError, verify_lines, verify_records};
 
 use async_trait::async_trait;

@@ -9,7 +9,10 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -66,12 +69,24 @@ impl Reopener {
     }
 }
 
+/// How far a file is: the sequence number of the last record in it.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// The sequence number of the last record in the file.
+    pub fn last_seq(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Copies the store's log to a file.
 pub struct FileSink {
     path: PathBuf,
     log: Arc<dyn AuditLog>,
     file: Arc<File>,
     written: u64,
+    progress: Progress,
     reopen: Arc<Notify>,
 }
 
@@ -99,7 +114,14 @@ impl FileSink {
             file.set_len(whole).map_err(|source| SinkError::Io { path: path.to_owned(), source })?;
         }
         let written = tail.last.map_or(0, |record| record.seq);
-        Ok(Self { path: path.to_owned(), log, file: Arc::new(file), written, reopen: Arc::default() })
+        let progress = Progress(Arc::new(AtomicU64::new(written)));
+        let (path, file) = (path.to_owned(), Arc::new(file));
+        Ok(Self { path, log, file, written, progress, reopen: Arc::default() })
+    }
+
+    /// A handle to see how far it is.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// A handle to have the file opened anew.
@@ -149,6 +171,7 @@ impl FileSink {
         blocking(&self.path, move |path| append(&file, &records).map_err(|source| io_error(path, source)))
             .await?;
         self.written = last;
+        self.progress.0.store(last, Ordering::Relaxed);
         Ok(count)
     }
 

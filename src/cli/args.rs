@@ -87,9 +87,6 @@ pub enum Command {
     /// Make, see and revoke API tokens (administrators)
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// Look after what Mayfly keeps
-    #[command(subcommand)]
-    Store(store::StoreCommand),
     /// Follow and verify the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -103,6 +100,9 @@ pub enum Command {
     Dev(dev::DevArgs),
     /// Play a scripted story against throwaway databases and check every step
     Demo(demo::DemoArgs),
+    /// Back up, check and restore what the server keeps; seal its secrets anew
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Check the configuration
     #[command(subcommand)]
     Config(config_check::ConfigCommand),

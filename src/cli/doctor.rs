@@ -117,16 +117,11 @@ async fn ask_the_server(target: &str, context: &Context) -> Result<Report, CliEr
     });
     Ok(Report {
         target: view::qualified("targets", target),
-        clock_offset_seconds: reply.clock_offset.map(offset_seconds),
+        clock_offset_seconds: reply.clock_offset.map(view::offset_seconds),
         installed: Vec::new(),
         findings: findings.collect(),
         server: reply.server,
     })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "clock offsets worth showing are far below 2^52 seconds")]
-fn offset_seconds(offset: prost_types::Duration) -> f64 {
-    offset.seconds as f64 + f64::from(offset.nanos) / 1e9
 }
 
 /// A target reached from here, as a configuration says.
@@ -136,7 +131,7 @@ struct Here {
 }
 
 impl Here {
-    async fn load(config: &Path, target: &str, context: &Context) -> Result<Self, CliError> {
+    async fn load(config: &Path, target: &str, context: &mut Context) -> Result<Self, CliError> {
         let config = serve::load(config).await?.config;
         let known = || config.targets.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let bare = target.strip_prefix("targets/").unwrap_or(target);
@@ -146,7 +141,8 @@ impl Here {
                     .hint(format!("known targets: {}", known()))
             })?;
         let surroundings = Surroundings::new(Arc::clone(&context.clock), Arc::new(SystemRandom));
-        let target = connect(settings.clone(), surroundings)
+        let credentials = super::doctor_credentials::credentials(&config, settings, context).await;
+        let target = connect(settings.clone(), Surroundings { credentials, ..surroundings })
             .map_err(|error| CliError::local(format!("targets.{name} cannot be used"), &error))?;
         let roles = config.roles.values().filter(|role| role.target == *name).cloned().collect();
         Ok(Self { target, roles })

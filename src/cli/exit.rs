@@ -29,7 +29,7 @@ pub enum Exit {
     Deadline,
     /// `doctor` found problems, or `reconcile` left something to see to.
     Problems,
-    /// `audit verify` found that the log was changed.
+    /// `audit verify` or `store check` found that the log or the store was changed or damaged.
     Unverified,
     /// The same is under way, or was done on other terms (idempotency keys).
     Conflict,
@@ -53,7 +53,7 @@ const MEANINGS: [(Exit, &str); 15] = [
     (Exit::Precondition, "not possible as things stand (the lease has ended, a privilege is missing, …)"),
     (Exit::Deadline, "no answer in time; the outcome is unknown"),
     (Exit::Problems, "doctor found problems, or reconcile left something to see to"),
-    (Exit::Unverified, "audit verify: the log is not what was written"),
+    (Exit::Unverified, "audit verify, store: the log, or the store, is not what was written"),
     (Exit::Conflict, "conflict: an idempotency key used for other terms, or a call with it under way"),
     (Exit::Internal, "a defect in Mayfly"),
 ];

@@ -15,6 +15,7 @@ pub mod creds;
 pub mod demo;
 pub mod dev;
 pub mod doctor;
+mod doctor_credentials;
 mod duration;
 mod error;
 mod exit;
@@ -28,7 +29,6 @@ pub mod reconcile;
 pub mod roles;
 mod rotate;
 pub mod run;
-mod sealing_key;
 pub mod serve;
 pub mod store;
 mod table;
@@ -124,7 +124,6 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Roles(command) => roles::run(command, context).await,
         Command::Targets(command) => targets::run(command, context).await,
         Command::Reconcile(args) => reconcile::run(args, context).await,
-        Command::Store(command) => store::run(command, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Token(command) => token::run(command, context).await,
         Command::Audit(command) => audit::run(command, context).await,
@@ -133,6 +132,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Serve(args) => serve::run(args, context).await,
         Command::Dev(args) => dev::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
+        Command::Store(command) => store::run(command, context).await,
         Command::Config(command) => config_check::run(command, context).await,
         Command::Completions(args) => completions::run(args, context).await,
     }

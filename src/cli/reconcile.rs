@@ -109,7 +109,7 @@ async fn one(connection: &Connection, name: &str, dry_run: bool) -> Result<(Targ
     let name = view::qualified("targets", name);
     match connection.targets().reconcile_target(request).await {
         Ok(reply) => {
-            let view = TargetView::of(name, reply.into_inner());
+            let view = TargetView::of(name, &reply.into_inner());
             let remaining = view.counts.is_some_and(|counts| counts.remaining > 0);
             Ok((view, if remaining { Exit::Problems } else { Exit::Ok }))
         }
@@ -139,7 +139,7 @@ fn worse(so_far: Exit, ended: Exit) -> Exit {
 }
 
 impl TargetView {
-    fn of(name: String, reply: proto::ReconcileTargetResponse) -> Self {
+    fn of(name: String, reply: &proto::ReconcileTargetResponse) -> Self {
         let discrepancies = reply.discrepancies.iter().map(DiscrepancyView::from).collect();
         let counts = reply.counts.map(|counts| CountsView {
             leases: counts.leases,
@@ -261,7 +261,7 @@ mod tests {
             discrepancies: vec![failed, orphan],
             left_out: 1,
         };
-        let view = TargetView::of("targets/shop".into(), reply);
+        let view = TargetView::of("targets/shop".into(), &reply);
         let (output, ..) = capture::output(OutputFormat::Text);
         assert_eq!(
             text(&view, false, &output),
@@ -273,7 +273,7 @@ mod tests {
             counts: Some(proto::ReconcileCounts { leases: 3, accounts: 3, ..Default::default() }),
             ..Default::default()
         };
-        let view = TargetView::of("targets/shop".into(), agreeing);
+        let view = TargetView::of("targets/shop".into(), &agreeing);
         assert_eq!(text(&view, false, &output), "shop: 3 leases, 3 accounts; target and store agree");
     }
 

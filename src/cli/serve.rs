@@ -56,6 +56,9 @@ pub async fn run(args: ServeArgs, context: &mut Context) -> Result<Exit, CliErro
         context.output.data(token.expose())?;
     }
     tracing::info!(address = %application.address(), "listening");
+    if let Some(address) = application.metrics_address() {
+        tracing::info!(%address, "metrics");
+    }
     let shutdown = CancellationToken::new();
     let reloader = application.reloader();
     let serving = application.run(shutdown.clone());

@@ -13,7 +13,7 @@ use super::{
     table::{self, Cell, Column, Paint},
     view,
 };
-use crate::api::proto;
+use crate::{api::proto, target::NOTABLE_OFFSET};
 
 /// Subcommands of `mayfly targets`.
 #[derive(Debug, Subcommand)]
@@ -39,6 +39,10 @@ struct TargetView {
     server_known_since: Option<Timestamp>,
     #[serde(skip_serializing_if = "String::is_empty")]
     other_server_identity: String,
+    circuit_state: String,
+    circuit_since_time: Option<Timestamp>,
+    next_probe_time: Option<Timestamp>,
+    clock_offset_seconds: Option<f64>,
 }
 
 /// Runs `mayfly targets …`.
@@ -100,35 +104,99 @@ impl From<&proto::Target> for TargetView {
             server_identity: target.server_identity.clone(),
             server_known_since: view::moment(target.server_known_since),
             other_server_identity: target.other_server_identity.clone(),
+            circuit_state: view::circuit_word(target.circuit_state()),
+            circuit_since_time: view::moment(target.circuit_since_time),
+            next_probe_time: view::moment(target.next_probe_time),
+            clock_offset_seconds: target.clock_offset.map(view::offset_seconds),
         }
     }
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     Column::whole("TARGET"),
     Column::whole("ENGINE"),
     Column::cut("ENDPOINTS", 15),
     Column::whole("LEASES"),
     Column::cut("ROLES", 8),
+    Column::whole("CLOCK"),
     Column::cut("STATE", 12),
 ];
 
 fn row(target: &proto::Target, now: Timestamp) -> Vec<Cell> {
     let endpoints: Vec<_> = target.endpoints.iter().map(view::host_port).collect();
     let roles: Vec<_> = target.roles.iter().map(|role| view::bare(role)).collect();
-    let state = match (target.last_error.as_str(), view::moment(target.next_attempt_time)) {
-        ("", _) => Cell::painted("fine", Paint::Green),
-        (error, None) => Cell::painted(error, Paint::Red),
-        (error, Some(at)) => {
-            Cell::painted(format!("{error}; next try {}", duration::relative(at, now)), Paint::Red)
-        }
-    };
     vec![
         view::bare(&target.name).into(),
         view::engine_word(target.engine()).into(),
         endpoints.join(", ").into(),
         target.live_leases.to_string().into(),
         roles.join(", ").into(),
-        state,
+        clock(target),
+        state(target, now),
     ]
+}
+
+/// How far the target's clock is ahead.
+fn clock(target: &proto::Target) -> Cell {
+    let Some(offset) = target.clock_offset.map(view::offset_seconds) else { return "".into() };
+    let paint = if offset.abs() > NOTABLE_OFFSET.as_secs_f64() { Paint::Yellow } else { Paint::None };
+    Cell::painted(format!("{offset:+.1}s"), paint)
+}
+
+fn state(target: &proto::Target, now: Timestamp) -> Cell {
+    let next = |what: &str, at| {
+        view::moment(at).map(|at| format!("; {what} {}", duration::relative(at, now))).unwrap_or_default()
+    };
+    let since = view::moment(target.circuit_since_time).map(|since| duration::relative(since, now));
+    let error = target.last_error.as_str();
+    let ending = next("ending is tried", target.next_attempt_time);
+    match (target.circuit_state(), since) {
+        (proto::CircuitState::Open, Some(since)) => {
+            let probe = next("next probe", target.next_probe_time);
+            Cell::painted(format!("open since {since}: {error}{probe}{ending}"), Paint::Red)
+        }
+        (proto::CircuitState::HalfOpen, Some(since)) => {
+            Cell::painted(format!("open since {since}, being probed: {error}{ending}"), Paint::Red)
+        }
+        _ if error.is_empty() => Cell::painted("fine", Paint::Green),
+        _ => Cell::painted(format!("{error}{ending}"), Paint::Red),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> prost_types::Timestamp {
+        prost_types::Timestamp { seconds, nanos: 0 }
+    }
+
+    fn text(target: &proto::Target) -> String {
+        format!("{:?}", state(target, Timestamp::from_second(100).unwrap()))
+    }
+
+    #[test]
+    fn the_state_says_whether_callers_go_through_why_not_since_when_and_until_when() {
+        let mut target = proto::Target::default();
+        assert!(text(&target).contains("fine"));
+        target.last_error = "no answer".to_owned();
+        target.next_attempt_time = Some(at(160));
+        assert!(text(&target).contains("no answer; ending is tried in 1m"), "{}", text(&target));
+        target.circuit_state = proto::CircuitState::Open.into();
+        target.circuit_since_time = Some(at(40));
+        target.next_probe_time = Some(at(104));
+        let open = "open since 1m ago: no answer; next probe in 4s; ending is tried in 1m";
+        assert!(text(&target).contains(open), "{}", text(&target));
+        target.circuit_state = proto::CircuitState::HalfOpen.into();
+        assert!(text(&target).contains("open since 1m ago, being probed: no answer"), "{}", text(&target));
+    }
+
+    #[test]
+    fn a_clock_is_shown_with_its_sign_once_it_is_known() {
+        let mut target = proto::Target::default();
+        assert_eq!(TargetView::from(&target).clock_offset_seconds, None);
+        target.clock_offset = Some(prost_types::Duration { seconds: -7, nanos: -250_000_000 });
+        assert!(format!("{:?}", clock(&target)).contains("-7.2s"));
+        assert_eq!(TargetView::from(&target).clock_offset_seconds, Some(-7.25));
+    }
 }

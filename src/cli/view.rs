@@ -61,6 +61,17 @@ pub(super) fn engine_word(engine: proto::Engine) -> String {
     word(engine.as_str_name(), "ENGINE_")
 }
 
+/// A circuit's state in one word.
+pub(super) fn circuit_word(state: proto::CircuitState) -> String {
+    word(state.as_str_name(), "CIRCUIT_STATE_")
+}
+
+/// A difference of clocks in seconds.
+#[expect(clippy::cast_precision_loss, reason = "clock offsets worth showing are far below 2^52 seconds")]
+pub(super) fn offset_seconds(offset: ProtoDuration) -> f64 {
+    offset.seconds as f64 + f64::from(offset.nanos) / 1e9
+}
+
 /// A lease.
 #[derive(Debug, Serialize)]
 pub(super) struct LeaseView {

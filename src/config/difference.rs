@@ -38,6 +38,8 @@ pub enum Part {
     Log,
     /// `[sealing]`.
     Sealing,
+    /// `[metrics]`.
+    Metrics,
     /// A target: its connections must be made anew, unless it was removed.
     Target(TargetName),
     /// A role.
@@ -109,6 +111,7 @@ impl Config {
             c.restart("format", &self.log.format, &new.log.format);
         });
         part(Part::Sealing, "sealing", &|c| c.live("", &self.sealing.ids(), &new.sealing.ids()));
+        part(Part::Metrics, "metrics", &|c| c.restart("listen", &self.metrics, &new.metrics));
         self.targets_difference(new, &mut changes);
         self.roles_difference(new, &mut changes);
         changes

@@ -98,6 +98,8 @@ pub(super) const KEYS: &[Key] = &[
     key("log.format", Choice(&["text", "json"]), Default("\"text\"")),
     key("sealing.key", Text, Optional),
     key("sealing.key_file", Path, Optional),
+    key("metrics.listen", Text, Optional),
+    key("metrics.allow_beyond_loopback", Flag, Default("false")),
     key("targets.NAME.engine", Choice(&["postgres", "mysql", "mariadb"]), Required),
     key("targets.NAME.hosts", Texts, Required),
     key("targets.NAME.client_hosts", Texts, Default("[]")),
@@ -256,7 +258,7 @@ mod tests {
     fn lists_each_word_of_a_table_once() {
         assert_eq!(
             below(""),
-            ["server", "store", "audit", "bootstrap", "log", "sealing", "targets", "roles"]
+            ["server", "store", "audit", "bootstrap", "log", "metrics", "sealing", "targets", "roles"]
         );
         assert_eq!(below("targets.NAME.tls"), ["mode", "ca_file", "certificate_file", "key_file"]);
     }

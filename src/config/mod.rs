@@ -31,8 +31,8 @@ pub use environment::{Environment, FileFacts, SystemEnvironment};
 pub use remark::{ConfigError, Remark};
 pub use secret::SecretFileError;
 pub use server::{
-    AuditSettings, BootstrapSettings, ClientCertificates, LogFormat, LogLevel, LogSettings, ServerSettings,
-    ServerTls,
+    AuditSettings, BootstrapSettings, ClientCertificates, LogFormat, LogLevel, LogSettings, MetricsSettings,
+    ServerSettings, ServerTls,
 };
 pub use store::{SharedStore, StoreSettings};
 
@@ -60,6 +60,8 @@ pub struct Config {
     pub bootstrap: BootstrapSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// Where numbers are shown, if anywhere.
+    pub metrics: Option<MetricsSettings>,
     /// The databases.
     pub targets: BTreeMap<TargetName, TargetSettings>,
     /// What administration passwords are sealed with; empty: nothing is sealed.
@@ -131,6 +133,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     let bootstrap = server::bootstrap(&root.child("bootstrap"));
     let log = server::log(&root.child("log"));
     let sealing = sealing::sealing(&root.child("sealing"));
+    let metrics = server::metrics(&root.child("metrics"));
     let drafts: Vec<_> = root
         .child("targets")
         .children()
@@ -158,6 +161,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         audit,
         bootstrap,
         log: log?,
+        metrics,
         targets: targets?.into_iter().map(|target| (target.name.clone(), target)).collect(),
         sealing: sealing?,
         rotation,

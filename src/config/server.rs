@@ -1,10 +1,10 @@
-//! `[server]`, `[audit]`, `[bootstrap]` and `[log]`.
+//! `[server]`, `[audit]`, `[bootstrap]`, `[log]` and `[metrics]`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     Environment, SecretFileError,
-    reader::quoted,
+    reader::{Located, Reader, quoted},
     secret::{self, Pem, pem},
     section::Section,
     store::StoreSettings,
@@ -91,6 +91,13 @@ pub struct LogSettings {
     pub format: LogFormat,
 }
 
+/// Where numbers are shown: in clear text, to anybody who can connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// Where it listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+}
+
 /// Severity, most severe first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
@@ -156,16 +163,7 @@ pub(super) fn server(section: &Section<'_>) -> Option<ServerSettings> {
 fn listen(section: &Section<'_>, has_tls: bool, allowed: Option<bool>) -> Option<SocketAddr> {
     let text = section.text("listen")?;
     let reader = section.reader;
-    let Ok(address) = text.value.parse::<SocketAddr>() else {
-        reader.complain(
-            &text.at,
-            format!(
-                "{} is not an address and port, such as 127.0.0.1:7440 or [::]:7440",
-                quoted(&text.value)
-            ),
-        );
-        return None;
-    };
+    let address = address(reader, &text, "127.0.0.1:7440 or [::]:7440")?;
     if has_tls || address.ip().to_canonical().is_loopback() {
         return Some(address);
     }
@@ -182,6 +180,31 @@ fn listen(section: &Section<'_>, has_tls: bool, allowed: Option<bool>) -> Option
          front of it speaks TLS, set allow_clear_text_beyond_loopback = true",
     );
     None
+}
+
+fn address(reader: &Reader<'_>, text: &Located<String>, such_as: &str) -> Option<SocketAddr> {
+    let parsed = text.value.parse::<SocketAddr>().ok();
+    if parsed.is_none() {
+        let message = format!("{} is not an address and port, such as {such_as}", quoted(&text.value));
+        reader.complain(&text.at, message);
+    }
+    parsed
+}
+
+/// What is wrong here is complained of, so that the file is refused.
+pub(super) fn metrics(section: &Section<'_>) -> Option<MetricsSettings> {
+    let (text, allowed) = (section.text("listen"), section.flag("allow_beyond_loopback"));
+    let text = text?;
+    let listen = address(section.reader, &text, "127.0.0.1:9464 or [::1]:9464")?;
+    if !listen.ip().to_canonical().is_loopback() && !allowed? {
+        section.reader.complain(
+            &text.at,
+            "beyond loopback anybody who can connect sees which targets and roles there are, and how much they are used: \
+             listen on 127.0.0.1, or set allow_beyond_loopback = true",
+        );
+        return None;
+    }
+    Some(MetricsSettings { listen })
 }
 
 fn server_tls(section: &Section<'_>) -> Option<ServerTls> {

@@ -272,6 +272,14 @@ impl LeaseState {
         }
     }
 
+    /// When its end began; `None` unless it is ENDING.
+    pub fn ending_since(&self) -> Option<Timestamp> {
+        match self {
+            LeaseState::Ending { since, .. } => Some(*since),
+            _ => None,
+        }
+    }
+
     /// When the reaper must look at it next; `None` when never.
     pub fn due_at(&self) -> Option<Timestamp> {
         match self {

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use crate::{
     audit::{Actor, Draft},
     clock::Clock,
-    domain::{Password, TargetName},
-    sealing::{KeyringHandle, Place, SealError, Sealed},
+    domain::{InstanceId, Password, TargetName},
+    sealing::{Keyring, KeyringHandle, Place, SealError, Sealed},
     store::{KeptSecret, Store, StoreError},
     target::{
         AdministrationAccount, Candidate, Candidates, Configured, Credentials, Origin, TargetError,
@@ -38,6 +38,34 @@ pub(super) fn of_account(kept: Option<KeptSecret>, user: &str) -> KeptSecret {
         Some(other) => KeptSecret { revision: other.revision, ..KeptSecret::none(user) },
         None => KeptSecret::none(user),
     }
+}
+
+/// What may be the password of an account, of what is kept for its target: the pending one, the rotated one, the configured one.
+pub fn candidates(
+    kept: Option<KeptSecret>,
+    account: &AdministrationAccount,
+    instance: InstanceId,
+    keyring: &Keyring,
+) -> Candidates {
+    let kept = of_account(kept, &account.user);
+    let pending = kept.pending.as_ref().map(|pending| (Origin::Pending, &pending.sealed));
+    let rotated = kept.current.as_ref().map(|sealed| (Origin::Rotated, sealed));
+    let place = Place { instance, target: &account.target, account: &account.user };
+    let mut candidates = Candidates::default();
+    for (origin, sealed) in pending.into_iter().chain(rotated) {
+        match keyring.open(place, sealed) {
+            Ok(password) => {
+                let password = Some(password);
+                candidates.list.push(Candidate { origin, password, revision: kept.revision });
+            }
+            Err(error) => {
+                tracing::error!(target_name = %account.target, %error, "{origin} cannot be opened");
+                candidates.unusable.push(format!("{origin} cannot be opened: {error}"));
+            }
+        }
+    }
+    candidates.list.push(Configured::candidate(account, kept.revision));
+    candidates
 }
 
 impl KeptCredentials {
@@ -115,25 +143,7 @@ impl Credentials for KeptCredentials {
             )
             .caused_by(error)
         })?;
-        let kept = of_account(kept, &account.user);
-        let pending = kept.pending.as_ref().map(|pending| (Origin::Pending, &pending.sealed));
-        let rotated = kept.current.as_ref().map(|sealed| (Origin::Rotated, sealed));
-        let mut candidates = Candidates::default();
-        for (origin, sealed) in pending.into_iter().chain(rotated) {
-            match self.open(&account.target, &account.user, sealed) {
-                Ok(password) => candidates.list.push(Candidate {
-                    origin,
-                    password: Some(password),
-                    revision: kept.revision,
-                }),
-                Err(error) => {
-                    tracing::error!(target_name = %account.target, %error, "{origin} cannot be opened");
-                    candidates.unusable.push(format!("{origin} cannot be opened: {error}"));
-                }
-            }
-        }
-        candidates.list.push(Configured::candidate(account, kept.revision));
-        Ok(candidates)
+        Ok(candidates(kept, account, self.store.instance(), &self.keyring.current()))
     }
 
     async fn accepted(&self, account: &AdministrationAccount, candidate: &Candidate) {

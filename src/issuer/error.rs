@@ -2,10 +2,12 @@
 
 use std::{error::Error, time::Duration};
 
+use jiff::Timestamp;
+
 use crate::{
-    domain::TtlError,
+    domain::{TargetName, TtlError},
     store::{ApplyError, BeginError, StoreError, StoreErrorKind},
-    target::{TargetError, TargetErrorKind},
+    target::{LeftAlone, TargetError, TargetErrorKind},
 };
 
 /// Sorts a [`Refusal`]; also the metric label and the `reason` callers can act on.
@@ -56,6 +58,25 @@ impl RefusalKind {
             RefusalKind::StoreUnavailable => "STORE_UNAVAILABLE",
             RefusalKind::ShuttingDown => "SHUTTING_DOWN",
             RefusalKind::Internal => "INTERNAL",
+        }
+    }
+
+    /// Lower case, for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusalKind::NotFound => "not_found",
+            RefusalKind::Denied => "denied",
+            RefusalKind::Invalid(_) => "invalid",
+            RefusalKind::LimitReached => "limit_reached",
+            RefusalKind::NotConfigured => "not_configured",
+            RefusalKind::KeyReused => "key_reused",
+            RefusalKind::InProgress => "in_progress",
+            RefusalKind::Ended => "ended",
+            RefusalKind::TargetUnavailable => "target_unavailable",
+            RefusalKind::TargetRefused => "target_refused",
+            RefusalKind::StoreUnavailable => "store_unavailable",
+            RefusalKind::ShuttingDown => "shutting_down",
+            RefusalKind::Internal => "internal",
         }
     }
 }
@@ -153,33 +174,46 @@ impl From<TtlError> for Refusal {
     }
 }
 
-impl From<TargetError> for Refusal {
-    fn from(error: TargetError) -> Self {
-        let unavailable = |message: &str, wait| {
+impl Refusal {
+    /// What a failure on a target means for the caller.
+    pub fn on_target(target: &TargetName, error: TargetError) -> Self {
+        let unavailable = |what: &str, wait| {
+            let message = format!("the target {target} {what}");
             Refusal::new(RefusalKind::TargetUnavailable, message).retry_after(Duration::from_secs(wait))
         };
         let refusal = match error.kind {
-            TargetErrorKind::Busy => unavailable("the target has no connection free for Mayfly right now", 1),
-            TargetErrorKind::TimedOut | TargetErrorKind::Overran => {
-                unavailable("the target did not answer in time", 5)
-            }
-            TargetErrorKind::Unavailable => unavailable("the target cannot be reached right now", 5),
+            TargetErrorKind::Busy => unavailable("has no connection free for Mayfly right now", 1),
+            TargetErrorKind::TimedOut | TargetErrorKind::Overran => unavailable("did not answer in time", 5),
+            TargetErrorKind::Unavailable => unavailable("cannot be reached right now", 5),
             TargetErrorKind::Unauthenticated => {
-                unavailable("the target does not accept Mayfly's administration account", 30)
+                unavailable("does not accept Mayfly's administration account", 30)
             }
             TargetErrorKind::Replaced => unavailable(
-                "another server answers for the target than the one known; administrators were told",
+                "is answered for by another server than the one known; administrators were told",
                 60,
             ),
-            TargetErrorKind::Untrusted => unavailable("TLS towards the target could not be agreed on", 30),
-            TargetErrorKind::Missing => {
-                Refusal::new(RefusalKind::Ended, "the account no longer exists on the target")
-            }
+            TargetErrorKind::Untrusted => unavailable("and Mayfly cannot agree on TLS", 30),
+            TargetErrorKind::Missing => Refusal::new(
+                RefusalKind::Ended,
+                format!("the account no longer exists on the target {target}"),
+            ),
             TargetErrorKind::Denied | TargetErrorKind::Exists | TargetErrorKind::Refused => {
                 Refusal::new(RefusalKind::TargetRefused, error.message.clone())
             }
         };
         Refusal { remedy: error.remedy.clone(), ..refusal }.caused_by(error)
+    }
+
+    /// A target is not even asked for now: it failed so often in a row.
+    pub(super) fn left_alone(target: &TargetName, why: LeftAlone, now: Timestamp) -> Self {
+        // Whole seconds, rounded up: who comes back earlier comes in vain.
+        let wait = why.retry_at.duration_since(now).unsigned_abs().as_millis().div_ceil(1_000).max(1);
+        let wait = Duration::from_secs(u64::try_from(wait).unwrap_or(u64::MAX));
+        let message = format!(
+            "the target {target} cannot be used right now and is left alone for a while; try again in {} s",
+            wait.as_secs()
+        );
+        Refusal::new(RefusalKind::TargetUnavailable, message).retry_after(wait).caused_by(why)
     }
 }
 

@@ -21,9 +21,10 @@ use crate::{
         LeaseTerms, Password, Role, RoleName, StateName, Ttl,
     },
     identity::Caller,
+    metrics::{ISSUED, Stopwatch},
     policy,
     store::{BeginError, Begun, NewLease},
-    target::{LeasedAccount, NewAccount, Secret, Target, TargetError, TargetErrorKind, TlsMode},
+    target::{LeasedAccount, NewAccount, Pass, Secret, Target, TargetError, TargetErrorKind, TlsMode},
 };
 
 /// Characters a purpose may have.
@@ -97,9 +98,25 @@ impl Issuer {
     /// # Errors
     /// [`Refusal`]. Whatever was begun on the target by then is being removed.
     pub async fn issue(self: &Arc<Self>, caller: &Caller, request: IssueRequest) -> Result<Issued, Refusal> {
+        let (watch, role) = (Stopwatch::start(), request.role.clone());
+        let answer = self.issue_uncounted(caller, request).await;
+        let role = self.catalogue.current().role(&role).map(|(role, _)| role);
+        let outcome = answer.as_ref().map_or_else(|refusal| refusal.kind.as_str(), |_| ISSUED);
+        let labels = role.as_ref().map(|role| (&role.name, &role.target));
+        self.metrics.issue_answered(labels, outcome, watch.elapsed());
+        answer
+    }
+
+    async fn issue_uncounted(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: IssueRequest,
+    ) -> Result<Issued, Refusal> {
         let resource = || format!("roles/{}", request.role);
-        let attempt = match self.plan(caller, &request).await {
-            Ok(attempt) => attempt,
+        let planned = self.plan(caller, &request).await;
+        let admitted = planned.and_then(|attempt| Ok((self.pass_to(&attempt.lease.target)?, attempt)));
+        let (pass, attempt) = match admitted {
+            Ok(admitted) => admitted,
             // Denials are audited where they are decided.
             Err(refusal) if refusal.kind == RefusalKind::Denied => return Err(refusal),
             Err(refusal) => return Err(self.refuse(caller, "lease.requested", resource(), refusal).await),
@@ -110,7 +127,7 @@ impl Issuer {
         crash::here(Point::IssuePlanned);
         let target = attempt.lease.target.clone();
         let (reply, replied) = oneshot::channel();
-        self.tasks.spawn(Arc::clone(self).issue_and_see_delivered(attempt, reply));
+        self.tasks.spawn(Arc::clone(self).issue_and_see_delivered(attempt, pass, reply));
         let delivery = replied.await.unwrap_or_else(|_| {
             // Whatever it left behind, the reaper reads from the store.
             self.reaper.due(&target, self.clock.now());
@@ -124,10 +141,11 @@ impl Issuer {
     async fn issue_and_see_delivered(
         self: Arc<Self>,
         attempt: Attempt,
+        pass: Pass,
         reply: oneshot::Sender<Result<Delivery, Refusal>>,
     ) {
         let (taken, was_taken) = oneshot::channel();
-        let issued = match self.provision(&attempt).await {
+        let issued = match self.provision(&attempt, pass).await {
             Ok(issued) => issued,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
@@ -183,14 +201,17 @@ impl Issuer {
     }
 
     /// Makes intent durable while the secret is being prepared, then provisions.
-    async fn provision(&self, attempt: &Attempt) -> Result<Issued, Refusal> {
+    async fn provision(&self, attempt: &Attempt, pass: Pass) -> Result<Issued, Refusal> {
         let draft = attempt.draft(self.clock.now(), "lease.requested");
         let new = NewLease { lease: attempt.lease.clone(), limits: attempt.role.limits };
         let (begun, secret) =
             tokio::join!(self.store.begin(new, draft), attempt.target.prepare(&attempt.role));
         let lease = match begun {
             Ok(Begun::Fresh(lease)) => lease,
-            Ok(Begun::Repeated(lease)) => return self.repeat(attempt, lease, secret?).await,
+            Ok(Begun::Repeated(lease)) => {
+                let secret = secret.map_err(|error| Refusal::on_target(&lease.target, error))?;
+                return self.repeat(attempt, pass, lease, secret).await;
+            }
             Err(error) => return Err(self.begin_refused(attempt, error).await),
         };
         crash::here(Point::IssueBegun);
@@ -215,11 +236,12 @@ impl Issuer {
             expires_at,
         };
         crash::here(Point::IssueCreating);
-        if let Err(error) = attempt.target.create(new, &secret).await {
+        let created = attempt.target.create(new, &secret).await;
+        pass.went(self.clock.now(), created.as_ref().err());
+        if let Err(error) = created {
             return Err(self.creation_failed(attempt, &lease, error).await);
         }
         crash::here(Point::IssueCreated);
-        self.health.well(&lease.target);
         let lease = self.activate(attempt, &lease, expires_at).await?;
         Ok(attempt.issued(lease, secret))
     }
@@ -279,7 +301,13 @@ impl Issuer {
     }
 
     /// A repeated request: the same lease, with a fresh password, for the first reply may have been lost.
-    async fn repeat(&self, attempt: &Attempt, lease: Lease, secret: Secret) -> Result<Issued, Refusal> {
+    async fn repeat(
+        &self,
+        attempt: &Attempt,
+        pass: Pass,
+        lease: Lease,
+        secret: Secret,
+    ) -> Result<Issued, Refusal> {
         match lease.state {
             // A role that was moved to another target since does not take the lease with it.
             LeaseState::Active { expires_at }
@@ -306,7 +334,9 @@ impl Issuer {
         self.store.record(draft).await?;
         crash::here(Point::RepeatRecorded);
         let account = LeasedAccount::of(&lease);
-        attempt.target.replace_secret(account, &secret).await?;
+        let replaced = attempt.target.replace_secret(account, &secret).await;
+        pass.went(self.clock.now(), replaced.as_ref().err());
+        replaced.map_err(|error| Refusal::on_target(&lease.target, error))?;
         crash::here(Point::RepeatReplaced);
         Ok(attempt.issued(lease, secret))
     }
@@ -327,9 +357,6 @@ impl Issuer {
         tracing::warn!(
             lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error, "creation failed"
         );
-        if error.kind.concerns_whole_target() {
-            self.health.ill(&lease.target, error.to_string(), None);
-        }
         let never_sent = error.concerns_nothing_sent();
         let not_before = match lease.state {
             // Where nothing was sent the reaper has nothing to do: the lease is closed right below.
@@ -337,7 +364,7 @@ impl Issuer {
             _ => self.clock.now(),
         };
         let cause = EndCause::Failed { reason: error.to_string() };
-        let refusal = Refusal::from(error);
+        let refusal = Refusal::on_target(&lease.target, error);
         self.undo(lease, cause, not_before).await;
         if never_sent {
             self.close_unprovisioned(attempt, lease).await;
@@ -351,10 +378,13 @@ impl Issuer {
         let now = self.clock.now();
         let report = crate::domain::EndReport { was_absent: true, ..Default::default() };
         let draft = attempt.draft_for(lease, now, "lease.failed");
-        if let Err(error) =
-            self.store.apply(lease.id, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await
-        {
-            tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "left to the reaper");
+        match self.store.apply(lease.id, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await {
+            Ok(lease) => {
+                self.metrics.ended((&lease.role, &lease.target), lease.state.name(), SignedDuration::ZERO);
+            }
+            Err(error) => {
+                tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "left to the reaper");
+            }
         }
     }
 

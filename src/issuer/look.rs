@@ -118,7 +118,8 @@ impl Issuer {
     /// [`Refusal`]: no such lease, target unavailable.
     pub async fn sessions(&self, caller: &Caller, id: LeaseId) -> Result<Vec<Session>, Refusal> {
         let lease = self.visible_lease(caller, id).await?;
-        Ok(self.target_of(&lease)?.sessions(&lease.account).await?)
+        let sessions = self.target_of(&lease)?.sessions(&lease.account).await;
+        sessions.map_err(|error| Refusal::on_target(&lease.target, error))
     }
 
     /// The roles a caller may use, with whether; administrators see all.

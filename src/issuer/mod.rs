@@ -21,7 +21,7 @@ mod tokens;
 use std::sync::Arc;
 
 pub use catalogue::{Catalogue, CatalogueHandle};
-pub use credentials::KeptCredentials;
+pub use credentials::{KeptCredentials, candidates};
 pub use error::{Refusal, RefusalKind};
 pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;
@@ -35,8 +35,15 @@ pub use tokens::{MintedToken, NewToken};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    audit::Draft, clock::Clock, domain::TargetName, identity::Caller, policy, random::Random, store::Store,
-    target::HealthBoard,
+    audit::Draft,
+    clock::Clock,
+    domain::TargetName,
+    identity::Caller,
+    metrics::Metrics,
+    policy,
+    random::Random,
+    store::Store,
+    target::{HealthBoard, Pass},
 };
 
 /// Told when something on a target becomes due.
@@ -52,6 +59,7 @@ pub struct Issuer {
     store: Arc<dyn Store>,
     catalogue: Arc<CatalogueHandle>,
     health: Arc<HealthBoard>,
+    metrics: Arc<Metrics>,
     reaper: Arc<dyn DueNotice>,
     servers: Arc<KnownServers>,
     renewing: Arc<renew::UnderWay>,
@@ -74,6 +82,8 @@ pub struct IssuerParts {
     pub health: Arc<HealthBoard>,
     /// Which servers answer for targets.
     pub servers: Arc<KnownServers>,
+    /// Where is counted what happens.
+    pub metrics: Arc<Metrics>,
     /// Whom to tell when a lease is due.
     pub reaper: Arc<dyn DueNotice>,
 }
@@ -81,7 +91,7 @@ pub struct IssuerParts {
 impl Issuer {
     /// An issuer made of its parts.
     pub fn new(parts: IssuerParts) -> Self {
-        let IssuerParts { clock, random, store, catalogue, health, servers, reaper } = parts;
+        let IssuerParts { clock, random, store, catalogue, health, servers, metrics, reaper } = parts;
         let renewing = Arc::new(renew::UnderWay::default());
         let reconciler = Arc::new(Reconciler::new(reconcile::ReconcilerParts {
             clock: Arc::clone(&clock),
@@ -97,6 +107,7 @@ impl Issuer {
             catalogue,
             health,
             servers,
+            metrics,
             reaper,
             renewing,
             reconciler,
@@ -110,6 +121,12 @@ impl Issuer {
         self.reconciler.stop();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Leave to use a target now, unless it failed so often in a row that nobody is to wait for it.
+    fn pass_to(&self, target: &TargetName) -> Result<Pass, Refusal> {
+        let now = self.clock.now();
+        self.health.admit(target, now).map_err(|why| Refusal::left_alone(target, why, now))
     }
 
     /// Asks policy; a denial is audited before it is told.

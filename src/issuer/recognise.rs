@@ -21,6 +21,9 @@ use crate::{
     target::{HealthBoard, Recognition, ServerIdentity, Target, TargetError, TargetErrorKind},
 };
 
+/// Stands for a server that nothing tells from others. It is never the one known.
+const NAMELESS: &str = "one without an identity";
+
 /// The servers known to answer for targets, kept in the store.
 ///
 /// The store is asked on every new connection, which is rare and costs more than that: so it does not matter who agreed to another
@@ -89,7 +92,7 @@ impl KnownServers {
         );
         let error = TargetError::new(TargetErrorKind::Replaced, message.as_str())
             .mended_by(format!("mayfly target accept {target}"));
-        self.health.ill(target, message.clone(), None);
+        self.health.ill(target, self.clock.now(), &message, None);
         if self.turn_away(target, identity) {
             tracing::error!(target_name = %target, "{message}");
             let draft =
@@ -113,13 +116,6 @@ impl KnownServers {
 #[async_trait]
 impl Recognition for KnownServers {
     async fn recognise(&self, target: &TargetName, identity: &ServerIdentity) -> Result<(), TargetError> {
-        let unknown = |error: StoreError| {
-            TargetError::new(
-                TargetErrorKind::Unavailable,
-                "whether the server is the right one cannot be found out",
-            )
-            .caused_by(error)
-        };
         let known = match self.store.known_server(target).await.map_err(unknown)? {
             Some(known) => Some(known),
             None => self.meet(target, identity).await.map_err(unknown)?,
@@ -132,6 +128,21 @@ impl Recognition for KnownServers {
             }
         }
     }
+
+    async fn recognise_nameless(&self, target: &TargetName) -> Result<(), TargetError> {
+        match self.store.known_server(target).await.map_err(unknown)? {
+            Some(known) => {
+                let nameless = ServerIdentity(NAMELESS.to_owned());
+                Err(self.refuse(target, &known, &nameless).await)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn unknown(error: StoreError) -> TargetError {
+    let message = "whether the server is the right one cannot be found out";
+    TargetError::new(TargetErrorKind::Unavailable, message).caused_by(error)
 }
 
 /// The server known for a target, and the one that answers.
@@ -179,6 +190,15 @@ impl Issuer {
             );
             return Err(self.refuse(caller, "target.accepted", format!("targets/{name}"), refusal).await);
         }
+        if identity.0 == NAMELESS {
+            let refusal = Refusal::new(
+                RefusalKind::TargetRefused,
+                format!(
+                    "the server that answers has no identity: mayfly doctor --config FILE --install {name} gives it one"
+                ),
+            );
+            return Err(self.refuse(caller, "target.accepted", format!("targets/{name}"), refusal).await);
+        }
         if found.is_none() {
             return Ok(Succession { known, found, accepted: true });
         }
@@ -202,9 +222,9 @@ impl Issuer {
             Ok(_) => Ok(None),
             Err(error) if error.kind == TargetErrorKind::Replaced => {
                 let stranger = self.servers.stranger(target.name());
-                stranger.map(Some).ok_or_else(|| Refusal::from(error))
+                stranger.map(Some).ok_or_else(|| Refusal::on_target(target.name(), error))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Refusal::on_target(target.name(), error)),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     crash::{self, Point},
     domain::{Lease, LeaseEvent, LeaseId, LeaseState, Ttl},
     identity::Caller,
+    metrics::RENEWED,
     policy,
     target::LeasedAccount,
 };
@@ -57,6 +58,14 @@ impl Issuer {
     pub async fn renew(&self, caller: &Caller, id: LeaseId, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
         let _turn = self.renewing.begin(id)?;
         let lease = self.visible_lease(caller, id).await?;
+        let (role, target) = (lease.role.clone(), lease.target.clone());
+        let answer = self.renew_visible(caller, lease, ttl).await;
+        let outcome = answer.as_ref().map_or_else(|refusal| refusal.kind.as_str(), |_| RENEWED);
+        self.metrics.renewal_answered(&role, &target, outcome);
+        answer
+    }
+
+    async fn renew_visible(&self, caller: &Caller, lease: Lease, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
         let action = policy::Action::Renew { owner: &lease.principal.name };
         self.authorise(caller, action, "lease.renewed", lease.resource_name()).await?;
         let LeaseState::Active { expires_at: current } = lease.state else {
@@ -77,13 +86,16 @@ impl Issuer {
             return Ok(lease);
         }
         let target = self.target_of(&lease)?;
+        let pass = self.pass_to(&lease.target)?;
         crash::here(Point::RenewPlanned);
-        target.renew(LeasedAccount::of(&lease), expires_at).await?;
+        let renewed = target.renew(LeasedAccount::of(&lease), expires_at).await;
+        pass.went(self.clock.now(), renewed.as_ref().err());
+        renewed.map_err(|error| Refusal::on_target(&lease.target, error))?;
         crash::here(Point::RenewMoved);
         let draft = Draft::new(self.clock.now(), caller.actor(), "lease.renewed", lease.resource_name())
             .with("expires_at", expires_at.to_string());
         let event = LeaseEvent::Renewed { expires_at };
-        let renewed = self.store.apply(id, event, self.clock.now(), Some(draft)).await?;
+        let renewed = self.store.apply(lease.id, event, self.clock.now(), Some(draft)).await?;
         crash::here(Point::RenewStored);
         Ok(renewed)
     }

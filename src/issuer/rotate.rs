@@ -126,12 +126,11 @@ impl Rotator {
         if kept.is_under_way(self.now(), longest(&*target)) {
             return Err(under_way());
         }
-        let (password, kept, resumed) = match self.unfinished(&target, &kept).await? {
-            Some(password) => (password, kept.resumed(self.now()), true),
-            None => {
-                let (password, begun) = self.draw(name, kept)?;
-                (password, begun, false)
-            }
+        let unfinished = self.unfinished(&target, &kept).await?;
+        let resumed = unfinished.is_some();
+        let (password, kept) = match unfinished {
+            Some(password) => (password, kept.resumed(self.now())),
+            None => self.draw(name, kept)?,
         };
         let since = kept.pending.as_ref().map_or_else(|| self.now(), |pending| pending.since);
         let rotation = Rotation { target: &target, actor, password, kept, since, resumed };
@@ -177,7 +176,7 @@ impl Rotator {
                     return Ok(None);
                 }
                 Err(error) if error.kind == TargetErrorKind::Unauthenticated => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Refusal::on_target(target.name(), error)),
             }
         }
         Err(unsealable(&closed))
@@ -204,7 +203,7 @@ impl Rotator {
             "a rotation did not get to its end; the password before or the new one works"
         );
         self.fail(&rotation, &error).await?;
-        Err(error.into())
+        Err(Refusal::on_target(rotation.target.name(), error))
     }
 
     /// Gives the target the verifier, unless it has it already, and proves the password by a fresh login.

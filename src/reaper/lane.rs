@@ -116,7 +116,7 @@ impl Lane {
 
     /// Works on what is due until nothing is, and says when the next is.
     async fn work_through(&self, failures: &mut u32) -> Result<Option<Timestamp>, StoreError> {
-        let ReaperParts { clock, random, store, catalogue, health } = &self.parts.reaper;
+        let ReaperParts { clock, random, store, catalogue, health, .. } = &self.parts.reaper;
         let name = &self.parts.target;
         while !self.parts.stop.is_cancelled() {
             let due = store.due(name, clock.now(), BATCH).await?;
@@ -124,23 +124,25 @@ impl Lane {
                 break;
             }
             let target = catalogue.current().targets.get(name).map(Arc::clone);
-            let halt = match target {
-                Some(target) => self.end_batch(&target, due).await.err(),
-                None => Some(Halt::Target(TargetDown {
-                    message: "the target is no longer configured".to_owned(),
-                })),
-            };
-            match halt {
+            let outcome = match target {
+                Some(target) => self.end_batch(&target, due).await,
                 None => {
+                    Err(Halt::Target(TargetDown { message: "the target is no longer configured".to_owned() }))
+                }
+            };
+            match outcome {
+                // Nothing was asked of the target, so nothing is known of it.
+                Ok(0) => {}
+                Ok(_) => {
                     *failures = 0;
                     health.well(name);
                 }
-                Some(Halt::Store(error)) => return Err(error),
-                Some(Halt::Target(TargetDown { message })) => {
+                Err(Halt::Store(error)) => return Err(error),
+                Err(Halt::Target(TargetDown { message })) => {
                     let next = next_attempt(clock.now(), *failures, TARGET_BOUND, &**random);
                     *failures = failures.saturating_add(1);
                     tracing::warn!(target_name = %name, %message, next = %next, "target cannot be used");
-                    health.ill(name, message.clone(), Some(next));
+                    health.ill(name, clock.now(), &message, Some(next));
                     self.postpone_due(&message, next).await?;
                 }
             }
@@ -148,8 +150,10 @@ impl Lane {
         store.next_due(name).await
     }
 
-    async fn end_batch(&self, target: &Arc<dyn Target>, due: Vec<Lease>) -> Result<(), Halt> {
+    /// Ends what may be ended now; how many were tried.
+    async fn end_batch(&self, target: &Arc<dyn Target>, due: Vec<Lease>) -> Result<usize, Halt> {
         let ending = self.mark(due).await?;
+        let tried = ending.len();
         let concurrency = target.settings().pool.ending.max(1);
         let mut outcomes =
             stream::iter(ending).map(|lease| self.end_one(target, lease)).buffer_unordered(concurrency);
@@ -159,7 +163,7 @@ impl Lane {
                 break;
             }
         }
-        Ok(())
+        Ok(tried)
     }
 
     /// Moves what is due to ENDING, without touching the target, and returns what may be ended now.
@@ -190,8 +194,12 @@ impl Lane {
         match outcome {
             Ok(report) => {
                 crash::here(Point::EndRemoved);
-                let draft = ended_draft(&lease, now, &report);
-                self.apply(lease, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await?;
+                let (draft, since) = (ended_draft(&lease, now, &report), lease.state.ending_since());
+                let ended =
+                    self.apply(lease, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await?;
+                let took = now.duration_since(since.unwrap_or(now));
+                let names = (&ended.role, &ended.target);
+                self.parts.reaper.metrics.ended(names, ended.state.name(), took);
                 crash::here(Point::EndRecorded);
                 Ok(())
             }
@@ -202,6 +210,7 @@ impl Lane {
                     lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error,
                     "a lease could not be ended yet"
                 );
+                self.parts.reaper.metrics.end_attempt_failed(&lease.target, error.kind.as_str());
                 let message = told(&error);
                 let attempts = match lease.state {
                     LeaseState::Ending { attempts, .. } => attempts,

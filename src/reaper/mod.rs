@@ -26,6 +26,7 @@ use crate::{
     clock::Clock,
     domain::TargetName,
     issuer::{CatalogueHandle, DueNotice},
+    metrics::Metrics,
     random::Random,
     store::{Store, StoreError},
     target::HealthBoard,
@@ -44,6 +45,8 @@ pub struct ReaperParts {
     pub catalogue: Arc<CatalogueHandle>,
     /// How targets fare.
     pub health: Arc<HealthBoard>,
+    /// Where is counted what happens.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Ends what is due.

@@ -161,7 +161,7 @@ impl Round {
         }
         let down = matches!(error, ReconcileError::Target(error) if error.kind.concerns_whole_target());
         if down && self.parts.health.of(&self.name).last_error.is_none() {
-            self.parts.health.ill(&self.name, error.to_string(), None);
+            self.parts.health.ill(&self.name, self.parts.clock.now(), &error.to_string(), None);
         }
     }
 }

@@ -65,16 +65,23 @@ pub(super) const MYSQL_DATABASE: &[&str] = &[
 ];
 
 /// MySQL: the administration account. `CREATE USER` creates, locks and drops accounts; `CONNECTION_ADMIN` ends other
-/// people's sessions, `PROCESS` shows them; the columns show which accounts there are and what they are members of, and
-/// no verifier. The groups it may pass on are named, which is less than `ROLE_ADMIN`. The last grant lets it install
+/// people's sessions, `PROCESS` shows them; the columns and tables show how accounts stand and what they were given, and no
+/// verifier. The groups it may pass on are named, which is less than `ROLE_ADMIN`. The last grant lets it install
 /// the dead-man's switch and write expiries to it; it then runs with the rights of this account.
 pub(super) const MYSQL_ADMINISTRATOR: &[&str] = &[
     "CREATE USER {administrator}@'%' IDENTIFIED BY {password}",
     "GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO {administrator}@'%'",
     "GRANT {read}, {write} TO {administrator}@'%' WITH ADMIN OPTION",
-    "GRANT SELECT (User, Host) ON mysql.user TO {administrator}@'%'",
-    "GRANT SELECT (FROM_USER, FROM_HOST, TO_USER, TO_HOST) ON mysql.role_edges TO {administrator}@'%'",
-    "GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {administrator}@'%'",
+    "GRANT SELECT (User, Host, account_locked, Select_priv, Insert_priv, Update_priv, Delete_priv, Create_priv, \
+     Drop_priv, References_priv, Index_priv, Alter_priv, Create_tmp_table_priv, Lock_tables_priv, \
+     Create_view_priv, Show_view_priv, Create_routine_priv, Alter_routine_priv, Execute_priv, Event_priv, \
+     Trigger_priv, Grant_priv, Reload_priv, Shutdown_priv, Process_priv, File_priv, Show_db_priv, \
+     Super_priv, Repl_slave_priv, Repl_client_priv, Create_user_priv, Create_tablespace_priv, \
+     Create_role_priv, Drop_role_priv) ON mysql.user TO {administrator}@'%'",
+    "GRANT SELECT ON mysql.role_edges TO {administrator}@'%'",
+    "GRANT SELECT ON mysql.global_grants TO {administrator}@'%'",
+    "GRANT SELECT ON mysql.db TO {administrator}@'%'",
+    "GRANT CREATE, ALTER, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {administrator}@'%'",
 ];
 
 /// MariaDB: the same, with wider reading, as an account's state is one JSON value there. `SET DEFAULT ROLE` for
@@ -85,5 +92,5 @@ pub(super) const MARIADB_ADMINISTRATOR: &[&str] = &[
     "GRANT {read} TO {administrator}@'%' WITH ADMIN OPTION",
     "GRANT {write} TO {administrator}@'%' WITH ADMIN OPTION",
     "GRANT SELECT, UPDATE ON mysql.* TO {administrator}@'%'",
-    "GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {administrator}@'%'",
+    "GRANT CREATE, ALTER, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {administrator}@'%'",
 ];

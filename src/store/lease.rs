@@ -9,7 +9,9 @@ use tokio::sync::broadcast;
 use super::{ApplyError, BeginError, StoreError};
 use crate::{
     audit::Draft,
-    domain::{Lease, LeaseEvent, LeaseId, LeaseLimits, PrincipalName, RoleName, StateName, TargetName},
+    domain::{
+        Lease, LeaseEvent, LeaseId, LeaseLimits, LeaseState, PrincipalName, RoleName, StateName, TargetName,
+    },
 };
 
 /// A lease about to begin: PROVISIONING, with its final account name.
@@ -70,6 +72,53 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where to continue; `None`: this was the last part.
     pub next: Option<LeaseId>,
+}
+
+/// How the live leases on a target stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// The target.
+    pub target: TargetName,
+    /// Leases that are PROVISIONING.
+    pub provisioning: u64,
+    /// Leases that are ACTIVE.
+    pub active: u64,
+    /// Leases that are ENDING.
+    pub ending: u64,
+    /// Of all of them, those whose end is due or under way.
+    pub overdue: u64,
+    /// When the end of the first of those was due or began.
+    pub overdue_since: Option<Timestamp>,
+}
+
+impl Tally {
+    /// Of a target without leases.
+    pub fn none(target: TargetName) -> Self {
+        Self { target, provisioning: 0, active: 0, ending: 0, overdue: 0, overdue_since: None }
+    }
+
+    /// Counts a lease as it stands at `now`.
+    pub fn count(&mut self, lease: &Lease, now: Timestamp) {
+        let overdue_since = match &lease.state {
+            LeaseState::Provisioning { deadline } => {
+                self.provisioning += 1;
+                Some(*deadline).filter(|deadline| *deadline <= now)
+            }
+            LeaseState::Active { expires_at } => {
+                self.active += 1;
+                Some(*expires_at).filter(|expires_at| *expires_at <= now)
+            }
+            LeaseState::Ending { since, .. } => {
+                self.ending += 1;
+                Some(*since)
+            }
+            LeaseState::Ended { .. } => return,
+        };
+        if let Some(since) = overdue_since {
+            self.overdue += 1;
+            self.overdue_since = Some(self.overdue_since.map_or(since, |first| first.min(since)));
+        }
+    }
 }
 
 /// For how long a claim on a due lease stands (see [`LeaseStore::due`]).
@@ -170,6 +219,30 @@ pub trait LeaseStore: Send + Sync {
     /// # Errors
     /// When the store fails.
     async fn live_by_target(&self) -> Result<Vec<(TargetName, u64)>, StoreError>;
+
+    /// How the live leases stand at `now`, by target; targets without any are left out. Costs little when few are overdue.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn tally(&self, now: Timestamp) -> Result<Vec<Tally>, StoreError> {
+        // For a store that has no quicker way: every lease is looked at.
+        let mut tallies = Vec::new();
+        for (target, _) in self.live_by_target().await? {
+            let states = vec![StateName::Provisioning, StateName::Active, StateName::Ending];
+            let filter = LeaseFilter { states, target: Some(target.clone()), ..LeaseFilter::default() };
+            let (mut tally, mut before) = (Tally::none(target), None);
+            loop {
+                let page = self.list(&filter, PageRequest { size: 500, before }).await?;
+                page.items.iter().for_each(|lease| tally.count(lease, now));
+                before = page.next;
+                if before.is_none() {
+                    break;
+                }
+            }
+            tallies.push(tally);
+        }
+        Ok(tallies)
+    }
 
     /// How many leases are live under a role: for one principal, and in all.
     ///

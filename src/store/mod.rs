@@ -19,7 +19,7 @@ pub mod transfer;
 
 pub use clock::StoreClock;
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
-pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest};
+pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, Tally};
 pub use secret::{KeptSecret, PendingSecret, RotationEnd, SecretStore};
 pub use server::{KnownServer, ServerStore};
 pub use token::{StoredToken, TokenHash, TokenStore};
@@ -31,6 +31,7 @@ use tokio::sync::watch;
 use crate::{
     audit::{AuditLog, ChainHead, Draft},
     domain::InstanceId,
+    metrics::CommitMeter,
 };
 
 /// Everything Mayfly keeps.
@@ -50,6 +51,11 @@ pub trait Store: LeaseStore + TokenStore + ServerStore + SecretStore + AuditLog 
     /// # Errors
     /// When it would not.
     async fn check_writable(&self) -> Result<(), StoreError>;
+
+    /// How it commits, where it keeps count of that.
+    fn commits(&self) -> Option<&CommitMeter> {
+        None
+    }
 
     /// How far the store's clock is ahead of this process's, as last measured. Whoever shares a store goes by its clock. `None`:
     /// the store has no clock of its own.

@@ -92,7 +92,7 @@ impl KeptSecret {
         let Some(pending) = &self.pending else { return false };
         let age = now.duration_since(pending.since);
         let given_up = self.ended.as_ref().is_some_and(|ended| ended.at >= pending.since);
-        !given_up && age < bound && age > -bound
+        !given_up && age < bound && age > bound.checked_neg().unwrap_or(SignedDuration::MIN)
     }
 }
 

@@ -131,7 +131,7 @@ impl Keychain {
 
     /// New connections begin with this password: the server was seen to accept it.
     pub(super) fn learn(&self, password: &Password) {
-        let known = Candidate { origin: Origin::Pending, password: Some(password.clone()), revision: 0 };
+        let known = Candidate { origin: Origin::Rotated, password: Some(password.clone()), revision: 0 };
         self.remember(known);
     }
 
@@ -188,7 +188,12 @@ impl Attempts<'_> {
         if self.asked {
             self.keychain.credentials.accepted(&self.keychain.account, &candidate).await;
         }
-        self.keychain.remember(candidate);
+        // What the server accepts has finished, as far as anybody is told later.
+        let origin = match candidate.origin {
+            Origin::Pending => Origin::Rotated,
+            settled => settled,
+        };
+        self.keychain.remember(Candidate { origin, ..candidate });
     }
 
     fn was_refused(&self, candidate: &Candidate) -> bool {

@@ -4,11 +4,13 @@
 //! leases' states, of the store or of who may ask. Every step is idempotent: done twice it has the effect of once, and
 //! "already gone" is success. A new engine is one folder here and one line in [`connect`].
 
+mod circuit;
 mod credentials;
 mod error;
 mod finding;
 mod health;
 pub mod mysql;
+mod offset;
 mod password;
 pub mod postgres;
 mod recognition;
@@ -22,7 +24,8 @@ use jiff::{SignedDuration, Timestamp};
 pub use credentials::{AdministrationAccount, Candidate, Candidates, Configured, Credentials, Origin};
 pub use error::{TargetError, TargetErrorKind};
 pub use finding::{Finding, Severity};
-pub use health::{Health, HealthBoard};
+pub use health::{CircuitState, Health, HealthBoard, LeftAlone, Pass};
+pub use offset::{ClockOffset, NOTABLE_OFFSET, OffsetGauge};
 pub use password::{PASSWORD_LENGTH, generate_password};
 pub use recognition::{AnyServer, Recognition, ServerIdentity};
 pub use settings::{
@@ -171,6 +174,19 @@ pub struct Session {
     pub activity: Option<String>,
 }
 
+/// How much of a pool is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Which: `issuing` or `ending`.
+    pub pool: &'static str,
+    /// Connections it may have.
+    pub size: usize,
+    /// Connections lent right now.
+    pub in_use: usize,
+    /// Those who wait for one.
+    pub waiting: usize,
+}
+
 /// What answers at a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerVersion {
@@ -221,6 +237,16 @@ pub trait Target: Send + Sync {
     /// The database clients are pointed at when the role names none.
     fn client_database(&self) -> Option<String> {
         self.settings().database.clone()
+    }
+
+    /// How its clock differs from ours, as last measured; `None`: not measured yet.
+    fn clock_offset(&self) -> Option<ClockOffset> {
+        None
+    }
+
+    /// Its connections, pool by pool.
+    fn pools(&self) -> Vec<PoolUse> {
+        Vec::new()
     }
 
     /// Draws a password and computes its verifier, off the async threads.

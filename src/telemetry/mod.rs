@@ -1,10 +1,19 @@
-//! Logs. Words go to stderr; secrets go nowhere (the types that hold them redact themselves).
+//! What can be seen of Mayfly from outside: logs, and numbers over HTTP.
+//!
+//! Words go to stderr; secrets go nowhere (the types that hold them redact themselves). Numbers are served in clear text to
+//! anybody who can connect: names of targets and roles may enter them, principals, accounts and errors' words may not.
+
+mod listener;
+mod scrape;
 
 use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::{
     EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _, util::TryInitError,
 };
+
+pub use listener::MetricsListener;
+pub use scrape::Scrape;
 
 use crate::config::{LogFormat, LogSettings};
 

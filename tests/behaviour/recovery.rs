@@ -128,6 +128,8 @@ async fn wherever_renewing_fails_the_lease_keeps_its_expiry() {
                 meddler.fail(Step::Renew, moment, kind);
                 world.issuer.renew(&app, issued.lease.id, None).await.unwrap_err();
                 assert_eq!(world.lease(issued.lease.id).await, issued.lease);
+                // Each failure by itself: several in a row would open the circuit.
+                world.health.well(&issued.lease.target);
             }
         }
         world.issuer.renew(&app, issued.lease.id, None).await.unwrap();
@@ -287,5 +289,6 @@ fn second_reaper(world: &World, clock: Arc<dyn Clock>) -> Reaper {
         store: Arc::clone(&world.store) as Arc<dyn Store>,
         catalogue: Arc::clone(&world.catalogue),
         health: Arc::new(HealthBoard::default()),
+        metrics: Arc::default(),
     })
 }

@@ -8,7 +8,7 @@ use crate::{
     domain::{EndCause, EndReport, Engine, Lease, LeaseKind, LeaseState, PrincipalKind, Role, StateName},
     issuer::{Answer, Discrepancy, DiscrepancyKind, Issued, ReconcileReport, Succession, TargetStatus},
     store::StoredToken,
-    target::{Examination, Finding, Session, Severity, Target, TlsMode},
+    target::{CircuitState, Examination, Finding, Session, Severity, Target, TlsMode},
 };
 
 /// The number names nothing this server knows.
@@ -205,6 +205,14 @@ pub(super) fn ttl(ttl: crate::domain::Ttl) -> prost_types::Duration {
     unsigned(ttl.duration())
 }
 
+fn circuit(state: CircuitState) -> proto::CircuitState {
+    match state {
+        CircuitState::Closed => proto::CircuitState::Closed,
+        CircuitState::Open => proto::CircuitState::Open,
+        CircuitState::HalfOpen => proto::CircuitState::HalfOpen,
+    }
+}
+
 /// A target as last seen.
 pub(super) fn target(status: TargetStatus) -> proto::Target {
     proto::Target {
@@ -218,6 +226,10 @@ pub(super) fn target(status: TargetStatus) -> proto::Target {
         server_known_since: status.server.as_ref().map(|server| timestamp(server.since)),
         server_identity: status.server.map(|server| server.identity).unwrap_or_default(),
         other_server_identity: status.stranger.map(|stranger| stranger.0).unwrap_or_default(),
+        circuit_state: circuit(status.health.circuit).into(),
+        circuit_since_time: status.health.since.map(timestamp),
+        next_probe_time: status.health.next_probe_at.map(timestamp),
+        clock_offset: status.target.clock_offset().map(|measured| duration(measured.offset)),
     }
 }
 

@@ -189,6 +189,7 @@ mod tests {
             (RefusalKind::Ended, Code::FailedPrecondition),
             (RefusalKind::TargetUnavailable, Code::Unavailable),
             (RefusalKind::TargetRefused, Code::FailedPrecondition),
+            (RefusalKind::NotConfigured, Code::FailedPrecondition),
             (RefusalKind::StoreUnavailable, Code::Unavailable),
             (RefusalKind::ShuttingDown, Code::Unavailable),
             (RefusalKind::Internal, Code::Internal),
@@ -222,7 +223,7 @@ mod tests {
             sent: false,
             source: Some("SECRET CAUSE".into()),
         };
-        error.into()
+        Refusal::on_target(&"orders".parse().unwrap(), error)
     }
 
     #[test]

@@ -67,6 +67,10 @@ fn what_is_built_in_needs_a_restart() {
         ),
         (format!("{STORE}[audit]\nfile = \"a\"\n"), "audit.file changes (needs a restart)"),
         (format!("{STORE}[log]\nformat = \"json\"\n"), "log.format changes (needs a restart)"),
+        (
+            format!("{STORE}[metrics]\nlisten = \"127.0.0.1:9464\"\n"),
+            "metrics.listen changes (needs a restart)",
+        ),
     ] {
         assert_eq!(told(&between(&[STORE], &[&new])), [expected]);
     }

@@ -24,6 +24,20 @@ fn little_is_needed_and_the_rest_has_defaults() {
 }
 
 #[test]
+fn numbers_are_shown_on_loopback_unless_more_is_allowed() {
+    let with = |text: &str| format!("{STORE}[metrics]\n{text}");
+    let listen = |text: &str| sound(&with(text)).config.metrics.map(|metrics| metrics.listen.to_string());
+    assert_eq!(listen(""), None);
+    assert_eq!(listen("listen = \"[::1]:9464\""), Some("[::1]:9464".to_owned()));
+    let open = "listen = \"0.0.0.0:9464\"\nallow_beyond_loopback = true";
+    assert_eq!(listen(open), Some("0.0.0.0:9464".to_owned()));
+    let refused = problems(&with("listen = \"0.0.0.0:9464\""));
+    assert!(refused[0].starts_with("metrics.listen: beyond loopback anybody"), "{refused:?}");
+    let refused = problems(&with("listen = \"9464\""));
+    assert!(refused[0].starts_with("metrics.listen: \"9464\" is not an address and port"), "{refused:?}");
+}
+
+#[test]
 fn tells_everything_that_is_wrong_in_the_order_of_the_file() {
     let text = "[server]\nlisten = \"here\"\nmax_mesage_bytes = 1\nshutdown_grace = \"-3s\"\n[store]\npath = 3\n[log]\nlevel = \"inform\"\n\
                 [targets.Orders]\nengine = \"postgre\"\n[roles.a]\ntarget = \"stock\"\nmax_ttl = \"1m\"\n";

@@ -81,11 +81,12 @@ pub enum ReconcileError {
     Stopped,
 }
 
-impl From<ReconcileError> for Refusal {
-    fn from(error: ReconcileError) -> Self {
-        match error {
-            ReconcileError::Unknown(_) => Refusal::not_found(error.to_string()),
-            ReconcileError::Target(error) => error.into(),
+impl ReconcileError {
+    /// As it is told to a caller who asked for it.
+    fn refusal(self, target: &TargetName) -> Refusal {
+        match self {
+            ReconcileError::Unknown(_) => Refusal::not_found(self.to_string()),
+            ReconcileError::Target(error) => Refusal::on_target(target, error),
             ReconcileError::Store(error) => error.into(),
             ReconcileError::Stopped => Refusal::shutting_down(),
         }

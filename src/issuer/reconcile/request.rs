@@ -35,8 +35,10 @@ impl Issuer {
             return Err(Refusal::shutting_down());
         }
         let (reconciler, actor, name) = (self.reconciler(), caller.actor(), name.clone());
-        let run = self.tasks.spawn(async move { reconciler.run_for(actor, &name, mode).await });
-        Ok(run.await.map_err(Refusal::internal)??)
+        let run = self.tasks.spawn(async move {
+            reconciler.run_for(actor, &name, mode).await.map_err(|error| error.refusal(&name))
+        });
+        run.await.map_err(Refusal::internal)?
     }
 
     /// Likewise, with nobody waiting for it.

@@ -26,7 +26,7 @@ mod statements;
 mod token;
 mod writer;
 
-pub use offline::{export, import, verify_chains};
+pub use offline::{export, import, read_secret, verify_chains};
 pub use settings::{
     Address, AddressError, PostgresOptions, PostgresSettings, ReplicaName, ReplicaNameError, SchemaName,
     SchemaNameError, is_address,

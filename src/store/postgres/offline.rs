@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     audit::{ChainHead, ChainVerifier, ChainsError, ChainsVerifier, VerifiedChains},
-    domain::{InstanceId, Lease},
+    domain::{InstanceId, Lease, TargetName},
     store::{
-        StoreError,
+        KeptSecret, StoreError,
         transfer::{Counts, Inspector, Item, Items, Outlet, not_empty},
     },
 };
@@ -110,11 +110,7 @@ pub async fn export(
     let failed = |failure: Failure| failure.to_error();
     let session = snapshot(settings).await.map_err(failed)?;
     let mut outlet = Outlet::new(out);
-    let instance = rows(&session, "SELECT instance FROM installation", &[]).await.map_err(failed)?;
-    let instance: InstanceId = match instance.first() {
-        Some(row) => parsed(row, 0).map_err(failed)?,
-        None => return Err(Failure::disconnected().to_error()),
-    };
+    let instance = instance(&session).await.map_err(failed)?;
     outlet.put(Item::first(instance))?;
     let leases = concat!("SELECT ", lease_columns!(), " FROM lease WHERE id > $1 ORDER BY id LIMIT $2");
     each(&session, leases, &mut outlet, |row| lease_row::read(row).map(Item::of_lease)).await?;
@@ -133,6 +129,30 @@ pub async fn export(
         records(&session, &chain, &mut outlet).await?;
     }
     outlet.end()
+}
+
+async fn instance(session: &Session) -> Result<InstanceId, Failure> {
+    match rows(session, "SELECT instance FROM installation", &[]).await?.first() {
+        Some(row) => parsed(row, 0),
+        None => Err(Failure::disconnected()),
+    }
+}
+
+/// Which installation a store belongs to, and what is kept there of a target's administration password. It may be in service.
+///
+/// # Errors
+/// When it cannot be read, or is no store.
+pub async fn read_secret(
+    settings: &PostgresSettings,
+    target: &TargetName,
+) -> Result<(InstanceId, Option<KeptSecret>), StoreError> {
+    let read = async {
+        let session = snapshot(settings).await?;
+        let kept = rows(&session, select_secrets!("WHERE target = $1"), &[&target.as_str()]).await?;
+        let kept = kept.first().map(secret::read).transpose()?;
+        Ok((instance(&session).await?, kept.map(|(_, kept)| kept)))
+    };
+    read.await.map_err(|failure: Failure| failure.to_error())
 }
 
 /// Puts everything that a question brings, in steps: it takes the last one's first column and how many.

@@ -93,6 +93,11 @@ fn check_directory(path: &Path) -> Result<(), StoreError> {
     Err(StoreError::new(StoreErrorKind::NotWritable, message))
 }
 
+/// Has names that were made or changed in the directory of `path` on disk.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path)).and_then(|directory| directory.sync_all())
+}
+
 fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -100,7 +105,8 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// The path with something appended to its last part.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
@@ -174,7 +180,7 @@ pub(super) fn check_current(connection: &Connection, path: &Path) -> Result<(), 
 
 fn make_private(path: &Path) -> Result<(), StoreError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => File::open(directory_of(path)).and_then(|directory| directory.sync_all()),
+        Ok(_) => sync_directory(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => warn_if_public(path),
         Err(error) => Err(error),
     }

@@ -11,6 +11,7 @@ use super::{
     lease_query,
     lease_row::{self, Encoded, lease_columns},
     row::to_json,
+    tally,
     writer::Ledger,
 };
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     domain::{Lease, LeaseEvent, LeaseId, LeaseLimits, PrincipalName, RoleName, TargetName},
     store::{
         ApplyError, BeginError, Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, StoreError,
+        Tally,
     },
 };
 
@@ -87,6 +89,10 @@ impl LeaseStore for SqliteStore {
 
     async fn live_by_target(&self) -> Result<Vec<(TargetName, u64)>, StoreError> {
         self.readers.read(lease_query::live_by_target).await
+    }
+
+    async fn tally(&self, now: Timestamp) -> Result<Vec<Tally>, StoreError> {
+        self.readers.read(move |connection| tally::of_all(connection, now)).await
     }
 
     async fn live_under_role(

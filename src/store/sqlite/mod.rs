@@ -5,6 +5,7 @@
 //! like is known here and nowhere else; what a lease may become is not known here at all.
 
 mod audit;
+mod backup;
 mod failure;
 mod file;
 mod lease;
@@ -15,12 +16,14 @@ mod readers;
 mod row;
 mod secret;
 mod server;
+mod tally;
 mod token;
 mod token_cache;
 mod transfer;
 mod writer;
 
-pub use offline::{verify_audit, verify_chains};
+pub use backup::{Contents, Partial, Vacant, back_up, check};
+pub use offline::{read_secret, verify_audit, verify_chains};
 pub use transfer::{export, import};
 
 use std::{path::Path, sync::Arc};
@@ -37,6 +40,7 @@ use self::{
 use crate::{
     audit::{ChainHead, Draft},
     domain::InstanceId,
+    metrics::CommitMeter,
     store::{Store, StoreError, transfer::EMBEDDED},
 };
 
@@ -66,6 +70,7 @@ pub struct SqliteStore {
     announcements: Announcements,
     tokens: Arc<TokenCache>,
     instance: InstanceId,
+    commits: Arc<CommitMeter>,
     /// Chains of processes whose shared store was moved here.
     former: Vec<(String, ChainHead)>,
 }
@@ -101,10 +106,16 @@ impl SqliteStore {
         };
         let bounds = (options.queue.max(1), options.batch.max(1));
         let tokens = Arc::new(TokenCache::default());
-        let state = WriterState { head, announcements: announcements.clone(), tokens: Arc::clone(&tokens) };
+        let commits = Arc::new(CommitMeter::default());
+        let state = WriterState {
+            head,
+            announcements: announcements.clone(),
+            tokens: Arc::clone(&tokens),
+            commits: Arc::clone(&commits),
+        };
         let writer = Writer::start(connection, hold, state, bounds)?;
         let readers = Readers::new(path, options.readers.max(1));
-        Ok(Self { writer, readers, announcements, tokens, instance, former })
+        Ok(Self { writer, readers, announcements, tokens, instance, former, commits })
     }
 }
 
@@ -120,6 +131,10 @@ impl Store for SqliteStore {
 
     async fn check_writable(&self) -> Result<(), StoreError> {
         self.writer.run(|ledger| probe(ledger).map_err(write_failed)).await
+    }
+
+    fn commits(&self) -> Option<&CommitMeter> {
+        Some(&self.commits)
     }
 
     fn replica(&self) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Verifying the audit log in a store's file, without opening the store.
+//! Looking into a store's file without opening the store: it may be in service.
 
 use std::path::Path;
 
@@ -8,13 +8,15 @@ use super::{
     failure::read_failed,
     file,
     row::{signed, unsigned},
+    secret, server,
 };
 use crate::{
     audit::{
         ChainHead, ChainVerifier, ChainsError, ChainsVerifier, Digest, Verified, VerifiedChains, Verifier,
         VerifyError,
     },
-    store::{StoreError, transfer::EMBEDDED},
+    domain::{InstanceId, TargetName},
+    store::{KeptSecret, StoreError, transfer::EMBEDDED},
 };
 
 /// Records read at a time, so that a store in service is not kept from tidying up.
@@ -32,6 +34,16 @@ pub fn verify_audit(path: &Path, expected: Option<ChainHead>) -> Result<Verified
         after = Some(last);
     }
     verifier.finish()
+}
+
+/// Which installation the file at `path` belongs to, and what is kept there of a target's administration password.
+///
+/// # Errors
+/// When the file cannot be read, or is no store.
+pub fn read_secret(path: &Path, target: &TargetName) -> Result<(InstanceId, Option<KeptSecret>), StoreError> {
+    let connection = open(path)?;
+    let read = || Ok((server::instance(&connection)?, secret::read_one(&connection, target)?));
+    read().map_err(read_failed)
 }
 
 /// Verifies all audit logs in the file at `path` against each other: its own, and those of processes whose shared store was

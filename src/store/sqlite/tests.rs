@@ -117,5 +117,11 @@ async fn every_question_is_one_range_of_an_index() {
     assert_eq!(put_off, "SEARCH lease USING INDEX lease_ending (target=? AND due_at>?)");
     let next_due = plan(&connection, lease_query::NEXT_DUE);
     assert_eq!(next_due, "SEARCH lease USING COVERING INDEX lease_by_due (target=? AND due_at>?)");
+    let in_state = plan(&connection, tally::IN_STATE);
+    assert_eq!(in_state, "SEARCH lease USING COVERING INDEX lease_by_target (target=? AND state=?)");
+    let ending_since = plan(&connection, tally::ENDING_SINCE);
+    assert_eq!(ending_since, "SEARCH lease USING INDEX lease_ending (target=?)");
+    let due = plan(&connection, tally::DUE);
+    assert_eq!(due, "SEARCH lease USING INDEX lease_by_due (target=? AND due_at<?)");
     store.close().await;
 }

@@ -22,6 +22,7 @@ use crate::{
     audit::ChainHead,
     crash::{self, Point},
     domain::Lease,
+    metrics::{CommitMeter, Stopwatch},
     store::{StoreError, StoreErrorKind},
 };
 
@@ -115,6 +116,8 @@ pub(super) struct WriterState {
     pub(super) announcements: Announcements,
     /// The tokens in memory.
     pub(super) tokens: Arc<TokenCache>,
+    /// How long commits take.
+    pub(super) commits: Arc<CommitMeter>,
 }
 
 /// The handle on the writing thread.
@@ -195,7 +198,7 @@ impl WriterThread {
 
     /// Runs commands in one transaction: all that wait, or those up to one that made SQLite give the transaction up.
     fn transaction(&mut self, waiting: &mut std::vec::IntoIter<Box<dyn Command>>) {
-        let tokens = Arc::clone(&self.state.tokens);
+        let (tokens, watch) = (Arc::clone(&self.state.tokens), Stopwatch::start());
         let mut ledger = Ledger {
             connection: &self.connection,
             head: self.state.head,
@@ -220,7 +223,11 @@ impl WriterThread {
         let committed = committed.inspect(|()| crash::here(Point::StoreCommitted));
         let Ledger { head, changed, tokens_change, .. } = ledger;
         match &committed {
-            Ok(()) => self.publish(head, changed),
+            Ok(()) => {
+                let commands = u32::try_from(done.len()).unwrap_or(u32::MAX);
+                self.state.commits.committed(commands, watch.elapsed());
+                self.publish(head, changed);
+            }
             Err(failure) => self.undo(failure),
         }
         // Before anybody is told: whoever knows of a change sees it.

@@ -2,19 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
 
 use super::{
     errors,
     flavour::{Flavour, Number},
-    quote,
+    identity, quote,
     switch::Switch,
     tls,
 };
 use crate::{
-    domain::Password,
-    target::{Credentials, TargetError, TargetErrorKind, TargetSettings, credentials::Keychain},
+    domain::{Password, TargetName},
+    target::{
+        ClockOffset, OffsetGauge, Surroundings, TargetError, TargetErrorKind, TargetSettings,
+        credentials::Keychain,
+    },
 };
 
 /// The server's setting is only asked for to know this; nothing we send comes near.
@@ -33,11 +36,24 @@ pub(super) struct Server {
     pub(super) switch: Option<(Timestamp, Arc<Switch>)>,
 }
 
+/// Which servers are good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// Only the one that is known to answer for the target.
+    Known,
+    /// Any, to look at it.
+    Anyone,
+}
+
 /// Knows where a target is and how to log in there.
 pub(super) struct Connector {
+    target: TargetName,
     flavour: Flavour,
+    surroundings: Surroundings,
     hosts: Vec<Opts>,
     pub(super) keychain: Keychain,
+    /// The server's clock minus ours.
+    pub(super) offset: OffsetGauge,
     setup: String,
     pub(super) connect: Duration,
     pub(super) wait: Duration,
@@ -47,7 +63,7 @@ impl Connector {
     pub(super) fn new(
         settings: &TargetSettings,
         flavour: Flavour,
-        credentials: Arc<dyn Credentials>,
+        surroundings: &Surroundings,
     ) -> Result<Self, TargetError> {
         let tls = tls::options(&settings.tls)?;
         let options = |(host, port): &(String, u16)| {
@@ -64,9 +80,12 @@ impl Connector {
                 .into()
         };
         Ok(Self {
+            target: settings.name.clone(),
             flavour,
+            surroundings: surroundings.clone(),
             hosts: settings.hosts.iter().map(options).collect(),
-            keychain: Keychain::new(settings, credentials),
+            keychain: Keychain::new(settings, Arc::clone(&surroundings.credentials)),
+            offset: OffsetGauge::new(settings.name.clone()),
             setup: session(flavour, settings.pool.statement),
             connect: settings.pool.connect,
             wait: settings.pool.wait,
@@ -74,11 +93,11 @@ impl Connector {
     }
 
     /// Connects with the account's password, whichever it is by now.
-    pub(super) async fn connect(&self) -> Result<(Conn, Server), TargetError> {
+    pub(super) async fn connect(&self, whom: Whom) -> Result<(Conn, Server), TargetError> {
         let mut attempts = self.keychain.attempts();
         loop {
             let password = attempts.next().await?;
-            match self.connect_with(password.as_ref()).await {
+            match self.connect_with(password.as_ref(), whom).await {
                 Ok(connected) => {
                     attempts.accepted().await;
                     return Ok(connected);
@@ -93,12 +112,13 @@ impl Connector {
     pub(super) async fn connect_with(
         &self,
         password: Option<&Password>,
+        whom: Whom,
     ) -> Result<(Conn, Server), TargetError> {
         let share = self.connect / u32::try_from(self.hosts.len().max(1)).unwrap_or(1);
         let mut last = TargetError::new(TargetErrorKind::Refused, "the target has no host");
         for options in &self.hosts {
             let options = &with_password(options, password);
-            let error = match tokio::time::timeout(share, self.connect_to(options)).await {
+            let error = match tokio::time::timeout(share, self.connect_to(options, whom)).await {
                 Ok(Ok(connected)) => return Ok(connected),
                 Ok(Err(error)) => error,
                 Err(_) => TargetError::new(
@@ -115,7 +135,7 @@ impl Connector {
         Err(last)
     }
 
-    async fn connect_to(&self, options: &Opts) -> Result<(Conn, Server), TargetError> {
+    async fn connect_to(&self, options: &Opts, whom: Whom) -> Result<(Conn, Server), TargetError> {
         let failed = |error| errors::connecting(&place(options), options.ssl_opts().is_none(), error);
         let mut connection = Conn::new(options.clone()).await.map_err(failed)?;
         let facts: Option<(String, String, String)> = connection
@@ -131,7 +151,13 @@ impl Connector {
                 format!("{} is read-only", place(options)),
             ));
         }
+        if whom == Whom::Known {
+            let recognition = &*self.surroundings.recognition;
+            identity::recognise(&mut connection, self.flavour, &self.target, recognition).await?;
+        }
         connection.query_drop(&self.setup).await.map_err(failed)?;
+        // Expiries are sent as the time that is left, so no difference matters to them; whoever reads times should know of one.
+        self.offset.keep(clock_offset(&mut connection, &*self.surroundings.clock).await?);
         let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
         let administrator = quote::account(user, host)?;
         Ok((connection, Server { flavour: self.flavour, number, version, administrator, switch: None }))
@@ -174,7 +200,7 @@ fn session(flavour: Flavour, statement: Duration) -> String {
 pub(super) async fn clock_offset(
     connection: &mut Conn,
     clock: &dyn crate::clock::Clock,
-) -> Result<SignedDuration, TargetError> {
+) -> Result<ClockOffset, TargetError> {
     let before = clock.now();
     let text: Option<String> = connection
         .query_first("SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ')")
@@ -184,6 +210,5 @@ pub(super) async fn clock_offset(
     let there: Timestamp = text.unwrap_or_default().parse().map_err(|error: jiff::Error| {
         TargetError::new(TargetErrorKind::Refused, "the server's clock cannot be read").caused_by(error)
     })?;
-    let middle = before + after.duration_since(before) / 2;
-    Ok(there.duration_since(middle))
+    Ok(ClockOffset::measured(there, before, after))
 }

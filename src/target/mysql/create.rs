@@ -6,10 +6,11 @@ use super::{
     flavour::Flavour,
     link::Link,
     quote,
+    switch::Registry,
     template::Values,
 };
 use crate::{
-    domain::Account,
+    domain::{Account, Role},
     target::{AuthPlugin, LeasedAccount, NewAccount, Secret, TargetError, TargetErrorKind},
 };
 
@@ -48,12 +49,11 @@ impl<'a> Plan<'a> {
     }
 
     /// Creates the account; when it cannot be finished, what was created is dropped again. After an error whose outcome
-    /// is unknown nothing is dropped: the server may still be working. `watched`: its expiry is written first, so that it
-    /// never exists without one.
-    pub(super) async fn run(mut self, link: &mut Link<'_>, watched: bool) -> Result<(), TargetError> {
-        if watched {
-            let now = link.clock().now();
-            let statement = expiry::write(self.new.account, self.new.lease, self.new.expires_at, now)?;
+    /// is unknown nothing is dropped: the server may still be working. Its expiry and its mark are written first, so that
+    /// it never exists without.
+    pub(super) async fn run(mut self, link: &mut Link<'_>, registry: Registry) -> Result<(), TargetError> {
+        if registry != Registry::Absent {
+            let statement = expiry::write(&self.new, link.clock().now(), registry)?;
             self.statements.insert(0, Planned { step: Step::Expiry, creates: None, statement });
         }
         let batch: Vec<String> = self.statements.iter().map(|planned| planned.statement.clone()).collect();
@@ -127,13 +127,13 @@ fn on_mysql(new: NewAccount<'_>, secret: &Secret) -> Result<Planned, TargetError
         "CREATE USER {}{default_role}{} ATTRIBUTE {}",
         each.join(", "),
         limit(new),
-        quote::literal(&mark(new))?
+        quote::literal(&attribute(new))?
     );
     Ok(Planned { step: Step::Account, creates: Some(accounts.join(", ")), statement })
 }
 
 /// MariaDB needs a statement each for account, membership and default role; per host, so that it is known how far a
-/// batch came. It has no place for a mark: the name carries the lease.
+/// batch came. It has no place for a mark: that is in the switch's table, and the name carries the lease.
 fn on_mariadb(new: NewAccount<'_>, secret: &Secret, plugin: AuthPlugin) -> Result<Vec<Planned>, TargetError> {
     let identified = identification(Flavour::Mariadb, plugin, secret)?;
     let groups = groups(new)?;
@@ -186,10 +186,18 @@ fn limit(new: NewAccount<'_>) -> String {
     new.role.connection_limit.map_or_else(String::new, |limit| format!(" WITH MAX_USER_CONNECTIONS {limit}"))
 }
 
-/// What `information_schema.user_attributes` shows of an account.
-fn mark(new: NewAccount<'_>) -> String {
+/// Whether statements of the role's own may give its accounts privileges, which then are no sign of drift.
+pub(super) fn has_own_statements(role: &Role) -> bool {
+    !role.statements.create.is_empty() || !role.statements.renew.is_empty()
+}
+
+/// What `information_schema.user_attributes` shows of an account: its mark, for servers without a registry, and the pieces
+/// of it for people.
+fn attribute(new: NewAccount<'_>) -> String {
     serde_json::json!({
         "mayfly": {
+            "mark": new.mark().to_string(),
+            "own_statements": has_own_statements(new.role),
             "lease": new.lease.to_string(),
             "role": new.role.name.as_str(),
             "principal": new.principal.name.as_str(),

@@ -88,6 +88,7 @@ mod codes {
     pub(super) const TOO_MANY_CONNECTIONS: u16 = 1040;
     pub(super) const DISK_FULL: u16 = 1021;
     pub(super) const UNKNOWN_DATABASE: u16 = 1049;
+    pub(super) const UNKNOWN_COLUMN: u16 = 1054;
     pub(super) const DUPLICATE_KEY: u16 = 1062;
     pub(super) const NO_SUCH_TABLE: u16 = 1146;
     pub(super) const DB_ACCESS_DENIED: u16 = 1044;
@@ -130,6 +131,15 @@ pub(super) const CANNOT_USER: u16 = codes::CANNOT_USER;
 pub(super) const NO_SUCH_THREAD: u16 = 1094;
 /// MariaDB: the account was no member of the role to revoke.
 pub(super) const MARIADB_CANNOT_REVOKE_ROLE: u16 = 1962;
+
+/// Whether an error says that a table is not there, or not for the administration account.
+pub(super) fn is_not_there(code: u16) -> bool {
+    use codes::{
+        COLUMN_ACCESS_DENIED, DB_ACCESS_DENIED, NO_SUCH_TABLE, TABLE_ACCESS_DENIED, UNKNOWN_DATABASE,
+    };
+    [NO_SUCH_TABLE, UNKNOWN_DATABASE, TABLE_ACCESS_DENIED, COLUMN_ACCESS_DENIED, DB_ACCESS_DENIED]
+        .contains(&code)
+}
 
 const SHUT_OUT: &str = "does not let the administration account in";
 const DISAGREES: &str = "and this machine cannot agree on TLS, or its certificate is not the one expected";
@@ -249,6 +259,10 @@ fn refused(answer: &ServerError, step: &Step, server: &Server) -> TargetError {
             Refused,
             "the table of the dead-man's switch is missing on the target: `mayfly doctor --install` mends it",
         ),
+        codes::UNKNOWN_COLUMN if *step == Step::Expiry => TargetError::new(
+            Refused,
+            "the table of the dead-man's switch is of an old version: `mayfly doctor --install` mends it",
+        ),
         codes::CANNOT_USER => TargetError::new(Exists, "the account exists already"),
         codes::MARIADB_INVALID_ROLE | codes::MYSQL_UNKNOWN_ROLE => {
             TargetError::new(Refused, format!("a group role does not exist on the server (while {doing})"))
@@ -304,6 +318,7 @@ fn missing(answer: &ServerError, step: &Step) -> Option<Privilege> {
         Step::Kill => Some(Privilege::EndSessions),
         Step::Expiry | Step::Switch => Some(Privilege::Expiries),
         Step::Ask(super::end::ACCOUNTS) => Some(Privilege::SeeAccounts),
+        Step::Ask(super::found::STANDING) => Some(Privilege::SeeStanding),
         Step::Ask(super::end::MEMBERSHIPS) => Some(Privilege::SeeMemberships),
         Step::Ask(_) | Step::Object(_) | Step::Template { .. } => None,
     }

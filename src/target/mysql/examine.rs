@@ -6,18 +6,20 @@ use super::{
     Mysql, connect,
     create::several_groups,
     flavour::Flavour,
+    found,
     grants::Grants,
+    handing,
     link::{Link, within},
     privileges::{self, Privilege},
     quote, switch,
 };
 use crate::{
     domain::{OwnedObjects, Role},
-    target::{AuthPlugin, Examination, Finding, ServerVersion, TargetError, TlsMode},
+    target::{
+        AuthPlugin, Examination, Finding, NOTABLE_OFFSET, ServerVersion, TargetError, TargetErrorKind,
+        TlsMode,
+    },
 };
-
-/// A larger difference of clocks is worth knowing.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
 /// Examines a server.
 pub(super) async fn examine(target: &Mysql, roles: &[&Role]) -> Examination {
@@ -26,7 +28,14 @@ pub(super) async fn examine(target: &Mysql, roles: &[&Role]) -> Examination {
         Ok(link) => link,
         Err(error) => {
             examination.findings.push(problem(&error));
-            return examination;
+            if error.kind != TargetErrorKind::Replaced {
+                return examination;
+            }
+            // It may be looked at all the same: whoever is to agree to it wants to know what it is.
+            match target.issuing.acquire_to_look().await {
+                Ok(link) => link,
+                Err(_) => return examination,
+            }
         }
     };
     let version = link.server().version.clone();
@@ -56,7 +65,7 @@ async fn look(
     examination: &mut Examination,
 ) -> Result<(), TargetError> {
     let clock = link.clock();
-    let offset = connect::clock_offset(link.connection(), clock).await?;
+    let offset = connect::clock_offset(link.connection(), clock).await?.offset;
     examination.clock_offset = Some(offset);
     let findings = &mut examination.findings;
     findings.push(clock_finding(offset));
@@ -82,7 +91,7 @@ async fn look(
 }
 
 fn clock_finding(offset: SignedDuration) -> Finding {
-    if offset.abs() > CLOCK_TOLERANCE {
+    if offset.abs() > NOTABLE_OFFSET {
         Finding::warning(format!(
             "the server's clock and this machine's are {:.0} s apart",
             offset.as_secs_f64()
@@ -180,6 +189,9 @@ async fn role_findings(
     for group in &role.member_of {
         if exists(link, group).await? {
             findings.push(held(&Privilege::Hand(group.clone()), grants, link));
+            if Privilege::SeeStanding.is_held(grants, flavour) {
+                findings.extend(handing::findings(link, role.name.as_str(), group).await?);
+            }
         } else {
             let words = format!("role {}: there is no group role {group} on the server", role.name);
             let create = format!("CREATE ROLE {};", quote::identifier(group)?);
@@ -248,15 +260,25 @@ async fn owner_finding(
             return Ok(Finding::problem(words).mended_by(lock));
         }
     }
-    if link.server().flavour == Flavour::Mariadb {
-        let question = format!("SHOW GRANTS FOR {}", quote::identifier(owner)?);
-        let granted = Grants::read(&link.ask("a role's privileges", &question).await?);
-        if granted.privileges().iter().any(|granted| !granted.names("USAGE")) {
-            let words = "has privileges of its own, with which what it is handed then runs";
-            return Ok(Finding::warning(format!("role {}: {owner} {words}", role.name)));
-        }
+    if has_privileges(link, owner, grants).await? {
+        let words = "has privileges of its own, with which what it is handed would run";
+        let revoke = format!("REVOKE ALL PRIVILEGES, GRANT OPTION FROM {};", quote::identifier(owner)?);
+        return Ok(Finding::problem(format!("role {}: {owner} {words}", role.name)).mended_by(revoke));
     }
     Ok(Finding::fine(format!("objects can be handed to {owner}")))
+}
+
+/// Whether a role may do anything by itself; on MySQL, anything everywhere or on a database.
+async fn has_privileges(link: &mut Link<'_>, owner: &str, grants: &Grants) -> Result<bool, TargetError> {
+    match link.server().flavour {
+        Flavour::Mysql if !Privilege::SeeStanding.is_held(grants, Flavour::Mysql) => Ok(false),
+        Flavour::Mysql => Ok(!found::of_group(link, owner).await?.0.is_empty()),
+        Flavour::Mariadb => {
+            let question = format!("SHOW GRANTS FOR {}", quote::identifier(owner)?);
+            let granted = Grants::read(&link.ask("a role's privileges", &question).await?);
+            Ok(granted.privileges().iter().any(|granted| !granted.names("USAGE")))
+        }
+    }
 }
 
 /// What the role's rule for objects needs, where its groups let accounts define any.

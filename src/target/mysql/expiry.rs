@@ -3,17 +3,19 @@
 //! own clock: what is sent is how long the account has yet to live, and no difference of clocks matters.
 
 use jiff::{SignedDuration, Timestamp};
+use mysql_async::Row;
 
 use super::{
-    end,
+    create, end,
     errors::{self, Step},
     link::Link,
-    quote, switch,
+    quote,
+    switch::{self, Registry},
     template::Values,
 };
 use crate::{
     domain::{Account, LeaseId, TargetName},
-    target::{Expiry, LeasedAccount, TargetError, TargetErrorKind},
+    target::{Expiry, LeasedAccount, NewAccount, TargetError, TargetErrorKind},
 };
 
 /// How far ahead an expiry is written at most: what lasts longer than this does not expire in anybody's time.
@@ -25,23 +27,43 @@ fn on_servers_clock(at: Timestamp, now: Timestamp) -> String {
     format!("UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND", left.as_micros())
 }
 
-/// Writes when an account expires, one row a host: fails when it has an expiry already.
+/// Writes when an account expires, and its mark where there is a place for it, one row a host: fails when it has an expiry
+/// already.
 ///
 /// # Errors
 /// When a name cannot be quoted.
-pub(super) fn write(
+pub(super) fn write(new: &NewAccount<'_>, now: Timestamp, registry: Registry) -> Result<String, TargetError> {
+    if registry != Registry::Whole {
+        return insert(new.account, new.lease, new.expires_at, now, ("", ""));
+    }
+    let mark = quote::literal(&new.mark().to_string())?;
+    let own_statements = if create::has_own_statements(new.role) { "TRUE" } else { "FALSE" };
+    insert(
+        new.account,
+        new.lease,
+        new.expires_at,
+        now,
+        (", mark, own_statements", &format!(", {mark}, {own_statements}")),
+    )
+}
+
+fn insert(
     account: &Account,
     lease: LeaseId,
     at: Timestamp,
     now: Timestamp,
+    (columns, values): (&str, &str),
 ) -> Result<String, TargetError> {
     let (name, lease) = (quote::literal(account.name.as_str())?, quote::literal(&lease.to_string())?);
     let expiry = on_servers_clock(at, now);
     let row = |host: &crate::domain::HostPattern| {
-        Ok(format!("({name}, {}, {lease}, {expiry})", quote::literal(host.as_str())?))
+        Ok(format!("({name}, {}, {lease}, {expiry}{values})", quote::literal(host.as_str())?))
     };
     let rows: Vec<String> = account.hosts.iter().map(row).collect::<Result<_, TargetError>>()?;
-    Ok(format!("INSERT INTO mayfly.accounts (user, host, lease, expires_at) VALUES {}", rows.join(", ")))
+    Ok(format!(
+        "INSERT INTO mayfly.accounts (user, host, lease, expires_at{columns}) VALUES {}",
+        rows.join(", ")
+    ))
 }
 
 /// Forgets the expiry of an account that was not created after all.
@@ -50,6 +72,15 @@ pub(super) fn write(
 /// When a name cannot be quoted.
 pub(super) fn forget(account: &Account) -> Result<String, TargetError> {
     Ok(format!("DELETE FROM mayfly.accounts WHERE user = {}", quote::literal(account.name.as_str())?))
+}
+
+/// Forgets the expiry of an account at hosts it was not created for.
+///
+/// # Errors
+/// When a name cannot be quoted.
+pub(super) fn forget_hosts(account: &Account, hosts: &[&String]) -> Result<String, TargetError> {
+    let hosts: Vec<String> = hosts.iter().map(|host| quote::literal(host)).collect::<Result<_, _>>()?;
+    Ok(format!("{} AND host IN ({})", forget(account)?, hosts.join(", ")))
 }
 
 /// Forgets it once no session is left: until then the switch looks for them.
@@ -68,11 +99,11 @@ pub(super) async fn renew(
     expires_at: Timestamp,
     (expiry, target): (Expiry, &TargetName),
 ) -> Result<(), TargetError> {
-    let watched = switch::required(link, expiry, target).await?;
+    let registry = switch::required(link, expiry, target).await?;
     if end::hosts(link, leased.account).await?.is_empty() {
         return Err(TargetError::new(TargetErrorKind::Missing, "the account does not exist"));
     }
-    if watched {
+    if registry != Registry::Absent {
         shift(link, leased, expires_at).await?;
     }
     Values::of_leased(&leased, Some(expires_at)).run(link, &leased.plan.renew).await
@@ -80,26 +111,50 @@ pub(super) async fn renew(
 
 /// Moves the expiry of an account unless the switch has locked it, or is about to. One that was issued before there was a
 /// switch is watched from now on.
-async fn shift(link: &mut Link<'_>, leased: LeasedAccount<'_>, at: Timestamp) -> Result<(), TargetError> {
+pub(super) async fn shift(
+    link: &mut Link<'_>,
+    leased: LeasedAccount<'_>,
+    at: Timestamp,
+) -> Result<(), TargetError> {
     let now = link.clock().now();
-    let name = quote::literal(leased.account.name.as_str())?;
     let shift = format!(
         "{} ON DUPLICATE KEY UPDATE expires_at = IF(locked_at IS NULL AND expires_at > UTC_TIMESTAMP(6), {}, expires_at)",
-        write(leased.account, leased.lease, at, now)?,
+        insert(leased.account, leased.lease, at, now, ("", ""))?,
         on_servers_clock(at, now)
     );
-    let expired = format!(
+    let sets = link.batch(&[shift, expired(leased.account)?]).await;
+    refuse(
+        sets.map_err(|stopped| errors::explain(stopped.failure.during(Step::Expiry), link.server()))?.get(1),
+    )
+}
+
+/// Asks for the hosts of an account that the switch has locked, or is about to.
+fn expired(account: &Account) -> Result<String, TargetError> {
+    Ok(format!(
         "SELECT host FROM mayfly.accounts \
-         WHERE user = {name} AND (locked_at IS NOT NULL OR expires_at <= UTC_TIMESTAMP(6))"
-    );
-    let sets = link.batch(&[shift, expired]).await;
-    let sets =
-        sets.map_err(|stopped| errors::explain(stopped.failure.during(Step::Expiry), link.server()))?;
-    if sets.get(1).is_some_and(|expired| !expired.is_empty()) {
-        let message = "the account has expired on the target, which locks it: it cannot be renewed any more";
-        return Err(TargetError::new(TargetErrorKind::Refused, message));
+         WHERE user = {} AND (locked_at IS NOT NULL OR expires_at <= UTC_TIMESTAMP(6))",
+        quote::literal(account.name.as_str())?
+    ))
+}
+
+fn refuse(expired: Option<&Vec<Row>>) -> Result<(), TargetError> {
+    if expired.is_none_or(Vec::is_empty) {
+        return Ok(());
     }
-    Ok(())
+    let message =
+        "the account has expired on the target, which locks it: it cannot be renewed or put right any more";
+    Err(TargetError::new(TargetErrorKind::Refused, message))
+}
+
+/// Says whether the switch has locked an account, or is about to.
+///
+/// # Errors
+/// When it has or is.
+pub(super) async fn refuse_expired(link: &mut Link<'_>, account: &Account) -> Result<(), TargetError> {
+    let sets = link.batch(&[expired(account)?]).await;
+    refuse(
+        sets.map_err(|stopped| errors::explain(stopped.failure.during(Step::Expiry), link.server()))?.first(),
+    )
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ pub(super) struct Granted {
     pub(super) privileges: Vec<String>,
     pub(super) database: String,
     pub(super) object: String,
+    /// They may be handed on.
+    pub(super) hands: bool,
 }
 
 impl Grants {
@@ -24,7 +26,10 @@ impl Grants {
             let Some(rest) = line.strip_prefix("GRANT ") else { continue };
             let (what, to) = split(rest, " TO ");
             match split(what, " ON ") {
-                (privileges, Some(scope)) => grants.privileges.push(granted(privileges, scope)),
+                (privileges, Some(scope)) => {
+                    let hands = to.is_some_and(|to| to.contains("WITH GRANT OPTION"));
+                    grants.privileges.push(Granted { hands, ..granted(privileges, scope) });
+                }
                 (roles, None) => {
                     let hands = to.is_some_and(|to| to.ends_with("WITH ADMIN OPTION"));
                     grants.roles.extend(list(roles).into_iter().map(|role| (name(role), hands)));
@@ -64,6 +69,11 @@ impl Grants {
         self.roles.iter().any(|(name, hands)| name == role && *hands)
     }
 
+    /// The roles that may be handed on.
+    pub(super) fn handed_on(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().filter(|(_, hands)| *hands).map(|(name, _)| name.as_str())
+    }
+
     /// Whether it is a member of a role.
     pub(super) fn includes(&self, role: &str) -> bool {
         self.roles.iter().any(|(name, _)| name == role)
@@ -100,6 +110,7 @@ fn granted(privileges: &str, scope: &str) -> Granted {
         privileges: list(privileges).into_iter().map(str::to_owned).collect(),
         database: name(database),
         object: object.map(name).unwrap_or_default(),
+        hands: false,
     }
 }
 

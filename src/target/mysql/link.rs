@@ -27,6 +27,8 @@ pub(super) struct Link<'p> {
     server: Server,
     /// A role's own statements ran: they may have left the session in any state.
     touched: bool,
+    /// It is not to be used by anybody else.
+    once: bool,
     _place: SemaphorePermit<'p>,
 }
 
@@ -41,7 +43,12 @@ pub(super) struct BatchFailure {
 
 impl<'p> Link<'p> {
     pub(super) fn new(pool: &'p Pool, place: SemaphorePermit<'p>, connection: Conn, server: Server) -> Self {
-        Self { pool, connection, server, touched: false, _place: place }
+        Self { pool, connection, server, touched: false, once: false, _place: place }
+    }
+
+    /// Closes it when it is given back.
+    pub(super) fn for_once(self) -> Self {
+        Self { once: true, ..self }
     }
 
     pub(super) fn server(&self) -> &Server {
@@ -129,7 +136,7 @@ impl<'p> Link<'p> {
         if unsure {
             self.pool.distrust();
         }
-        if !unsure && !self.touched && !self.connection.is_disconnected() {
+        if !unsure && !self.touched && !self.once && !self.connection.is_disconnected() {
             self.pool.take_back(self.connection, self.server);
         }
         outcome

@@ -13,7 +13,10 @@ mod errors;
 mod examine;
 mod expiry;
 mod flavour;
+mod found;
 mod grants;
+mod handing;
+mod identity;
 mod link;
 mod objects;
 mod own;
@@ -36,10 +39,10 @@ use jiff::Timestamp;
 
 use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool};
 use super::{
-    Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Surroundings,
-    Survey, Target, TargetError, TargetSettings,
+    ClockOffset, Examination, Expiry, LeasedAccount, NewAccount, PoolUse, Secret, ServerVersion, Session,
+    SessionsEnded, Surroundings, Survey, Target, TargetError, TargetSettings, Which,
 };
-use crate::domain::{Account, ObjectCounts, Password, Role};
+use crate::domain::{Account, Drift, FoundAccount, ObjectCounts, Password, Role};
 
 /// A MySQL or MariaDB server.
 pub struct Mysql {
@@ -58,7 +61,7 @@ impl Mysql {
     /// When a file of the TLS settings cannot be used, or the engine is not one of the two.
     pub fn new(settings: TargetSettings, surroundings: Surroundings) -> Result<Self, TargetError> {
         let flavour = Flavour::of(settings.engine)?;
-        let connector = Arc::new(Connector::new(&settings, flavour, Arc::clone(&surroundings.credentials))?);
+        let connector = Arc::new(Connector::new(&settings, flavour, &surroundings)?);
         let pool = |size| Pool::new(Arc::clone(&connector), Arc::clone(&surroundings.clock), size);
         let (issuing, ending) = (pool(settings.pool.issuing), pool(settings.pool.ending));
         Ok(Self { settings, flavour, surroundings, issuing, ending, census: Census::default() })
@@ -71,6 +74,10 @@ impl Target for Mysql {
         &self.settings
     }
 
+    fn pools(&self) -> Vec<PoolUse> {
+        vec![self.issuing.usage("issuing"), self.ending.usage("ending")]
+    }
+
     async fn prepare(&self, _role: &Role) -> Result<Secret, TargetError> {
         verifier::prepare(self.flavour, self.settings.auth_plugin, &self.surroundings).await
     }
@@ -80,11 +87,11 @@ impl Target for Mysql {
         let mut link = self.issuing.acquire().await?;
         let limit = self.settings.pool.statement;
         let required = switch::required(&mut link, self.settings.expiry, &self.settings.name);
-        let watched = match within(limit, required).await {
-            Ok(watched) => watched,
+        let registry = match within(limit, required).await {
+            Ok(registry) => registry,
             refused => return link.release(refused).map(drop),
         };
-        let outcome = within(limit, plan.run(&mut link, watched)).await;
+        let outcome = within(limit, plan.run(&mut link, registry)).await;
         link.release(outcome.map_err(TargetError::after_sending))
     }
 
@@ -137,6 +144,37 @@ impl Target for Mysql {
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
         let mut link = self.ending.acquire().await?;
         let outcome = within(self.settings.pool.statement, sessions::list(&mut link, account)).await;
+        link.release(outcome)
+    }
+
+    async fn accounts(&self, which: Which<'_>) -> Result<Vec<FoundAccount>, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, async {
+            let registry = switch::registry(&mut link, self.settings.expiry, &self.settings.name).await?;
+            found::list(&mut link, which, registry).await
+        });
+        let outcome = outcome.await;
+        link.release(outcome)
+    }
+
+    fn clock_offset(&self) -> Option<ClockOffset> {
+        self.ending.connector().offset.last()
+    }
+
+    fn keeps_expiry(&self) -> bool {
+        self.settings.expiry == Expiry::Server
+    }
+
+    async fn put_right(
+        &self,
+        account: LeasedAccount<'_>,
+        drift: &[Drift],
+        expires_at: Timestamp,
+    ) -> Result<(), TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let keeper = (self.settings.expiry, &self.settings.name);
+        let outcome = found::put_right(&mut link, account, drift, expires_at, keeper);
+        let outcome = within(self.settings.pool.statement, outcome).await;
         link.release(outcome)
     }
 

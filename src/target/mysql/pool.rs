@@ -3,7 +3,10 @@
 //! Not the driver's own pool: that one cannot tell a long wait from a server that is down, tries one host only, and
 //! loses a place for good when a caller gives up while it tests an idle connection.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use mysql_async::{Conn, prelude::Queryable};
@@ -13,12 +16,12 @@ use tokio::{
 };
 
 use super::{
-    connect::{Connector, Server},
+    connect::{Connector, Server, Whom},
     link::Link,
 };
 use crate::{
     clock::Clock,
-    target::{TargetError, TargetErrorKind},
+    target::{PoolUse, TargetError, TargetErrorKind},
 };
 
 /// A connection that lay idle for longer is asked whether it is still there before it is used.
@@ -32,28 +35,66 @@ struct Idle {
     since: Timestamp,
 }
 
+/// Somebody who waits for a place; until it is dropped.
+struct Waiting<'p>(&'p AtomicUsize);
+
+impl<'p> Waiting<'p> {
+    fn begin(count: &'p AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A pool of connections to one target.
 pub(super) struct Pool {
     connector: Arc<Connector>,
     clock: Arc<dyn Clock>,
+    size: usize,
     places: Semaphore,
+    waiting: AtomicUsize,
     idle: Mutex<Vec<Idle>>,
 }
 
 impl Pool {
     pub(super) fn new(connector: Arc<Connector>, clock: Arc<dyn Clock>, size: usize) -> Self {
-        Self { connector, clock, places: Semaphore::new(size.max(1)), idle: Mutex::default() }
+        let (size, waiting) = (size.max(1), AtomicUsize::new(0));
+        Self { connector, clock, size, places: Semaphore::new(size), waiting, idle: Mutex::default() }
+    }
+
+    /// How much of it is in use.
+    pub(super) fn usage(&self, pool: &'static str) -> PoolUse {
+        let in_use = self.size.saturating_sub(self.places.available_permits());
+        PoolUse { pool, size: self.size, in_use, waiting: self.waiting.load(Ordering::Relaxed) }
     }
 
     /// A connection, idle or new. The wait for a place and the time for connecting are bounded apart.
     pub(super) async fn acquire(&self) -> Result<Link<'_>, TargetError> {
         let place = self.place().await?;
-        let connected = timeout(self.connector.connect, self.connected()).await;
-        let (connection, server) = connected.unwrap_or_else(|_| {
+        let (connection, server) = self.in_time(self.connected()).await?;
+        Ok(Link::new(self, place, connection, server))
+    }
+
+    /// A connection to whatever server answers, to look at it; it is not kept afterwards.
+    pub(super) async fn acquire_to_look(&self) -> Result<Link<'_>, TargetError> {
+        let place = self.place().await?;
+        let (connection, server) = self.in_time(self.connector.connect(Whom::Anyone)).await?;
+        Ok(Link::new(self, place, connection, server).for_once())
+    }
+
+    async fn in_time<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, TargetError>>,
+    ) -> Result<T, TargetError> {
+        timeout(self.connector.connect, connecting).await.unwrap_or_else(|_| {
             let message = "the server does not answer in time";
             Err(TargetError::new(TargetErrorKind::Unavailable, message))
-        })?;
-        Ok(Link::new(self, place, connection, server))
+        })
     }
 
     async fn connected(&self) -> Result<(Conn, Server), TargetError> {
@@ -63,7 +104,7 @@ impl Pool {
                 return Ok(alive);
             }
         }
-        self.connector.connect().await
+        self.connector.connect(Whom::Known).await
     }
 
     async fn place(&self) -> Result<SemaphorePermit<'_>, TargetError> {
@@ -71,6 +112,7 @@ impl Pool {
             let message = "every connection to the target is in use; none became free in time";
             TargetError::new(TargetErrorKind::Busy, message)
         };
+        let _waiting = Waiting::begin(&self.waiting);
         let waited = timeout(self.connector.wait, self.places.acquire()).await;
         waited.map_err(|_| busy())?.map_err(|_| busy())
     }
@@ -86,8 +128,10 @@ impl Pool {
             return None;
         }
         if age < SignedDuration::ZERO || age > TRUSTED {
-            let answered = timeout(self.connector.connect / 4, connection.ping()).await;
-            if !answered.is_ok_and(|answer| answer.is_ok()) {
+            // A primary that became a replica keeps its connections, and lets some accounts write that should not.
+            let asked = connection.query_first::<String, _>("SELECT CAST(@@GLOBAL.read_only AS CHAR)");
+            let answer = timeout(self.connector.connect / 4, asked).await;
+            if !answer.is_ok_and(|answer| matches!(answer, Ok(Some(on)) if on == "0" || on == "OFF")) {
                 self.distrust();
                 return None;
             }

@@ -1,6 +1,11 @@
 //! What the administration account needs, as statements to paste. Never root.
 
-use super::{connect::Server, flavour::Flavour, grants::Grants, quote};
+use super::{
+    connect::Server,
+    flavour::Flavour,
+    grants::{Granted, Grants},
+    quote,
+};
 use crate::domain::OwnedObjects;
 
 /// A privilege of the administration account.
@@ -20,6 +25,8 @@ pub(super) enum Privilege {
     Expiries,
     /// See who is a member of what: for accounts that are kept.
     SeeMemberships,
+    /// See how accounts stand: locks, memberships, and privileges they were given behind Mayfly's back.
+    SeeStanding,
     /// MariaDB: set the default role of another account.
     DefaultRoles,
     /// Hand a group role on.
@@ -39,9 +46,10 @@ impl Privilege {
             Privilege::EndSessions,
             Privilege::SeeAccounts,
         ];
-        if flavour == Flavour::Mariadb {
-            all.push(Privilege::DefaultRoles);
-        }
+        all.push(match flavour {
+            Flavour::Mysql => Privilege::SeeStanding,
+            Flavour::Mariadb => Privilege::DefaultRoles,
+        });
         all
     }
 
@@ -59,6 +67,7 @@ impl Privilege {
             Privilege::SeeAccounts => "verify that accounts are gone".to_owned(),
             Privilege::SeeLocks => "see that the role objects are handed to cannot log in".to_owned(),
             Privilege::Expiries => "install the dead-man's switch and write expiries to it".to_owned(),
+            Privilege::SeeStanding => "see whether accounts are as Mayfly left them".to_owned(),
             Privilege::SeeMemberships => "take memberships away from accounts that are kept".to_owned(),
             Privilege::DefaultRoles => "make a group the default role of an account".to_owned(),
             Privilege::Hand(group) => format!("make accounts members of {group}"),
@@ -81,12 +90,20 @@ impl Privilege {
             (Privilege::EndSessions, Flavour::Mariadb) => "CONNECTION ADMIN ON *.*".to_owned(),
             (Privilege::SeeAccounts, Flavour::Mysql) => "SELECT (User, Host) ON mysql.user".to_owned(),
             (Privilege::SeeLocks, Flavour::Mysql) => "SELECT (account_locked) ON mysql.user".to_owned(),
-            (Privilege::SeeMemberships, Flavour::Mysql) => {
-                "SELECT (FROM_USER, FROM_HOST, TO_USER, TO_HOST) ON mysql.role_edges".to_owned()
+            (Privilege::SeeMemberships, Flavour::Mysql) => "SELECT ON mysql.role_edges".to_owned(),
+            (Privilege::SeeStanding, Flavour::Mysql) => {
+                let tables = STANDING_TABLES.iter().map(|table| format!("SELECT ON mysql.{table}"));
+                let columns = format!("SELECT ({}) ON mysql.user", standing_columns().join(", "));
+                let to = |what| format!("GRANT {what} TO {};", server.administrator);
+                return std::iter::once(columns).chain(tables).map(to).collect::<Vec<_>>().join("\n");
             }
-            (Privilege::SeeAccounts | Privilege::SeeLocks | Privilege::SeeMemberships, Flavour::Mariadb) => {
-                "SELECT ON mysql.*".to_owned()
-            }
+            (
+                Privilege::SeeAccounts
+                | Privilege::SeeLocks
+                | Privilege::SeeMemberships
+                | Privilege::SeeStanding,
+                Flavour::Mariadb,
+            ) => "SELECT ON mysql.*".to_owned(),
             (Privilege::Expiries, _) => format!("{} ON mayfly.*", EXPIRIES.join(", ")),
             (Privilege::DefaultRoles, _) => "UPDATE ON mysql.*".to_owned(),
             (Privilege::SystemUser, _) => "SYSTEM_USER ON *.*".to_owned(),
@@ -121,9 +138,19 @@ impl Privilege {
                 let columns = ["FROM_USER", "FROM_HOST", "TO_USER", "TO_HOST"];
                 grants.has_on_columns("SELECT", "mysql", "role_edges", &columns)
             }
-            (Privilege::SeeAccounts | Privilege::SeeLocks | Privilege::SeeMemberships, Flavour::Mariadb) => {
-                grants.has("SELECT", Some("mysql"))
+            (Privilege::SeeStanding, Flavour::Mysql) => {
+                grants.has_on_columns("SELECT", "mysql", "user", &standing_columns())
+                    && STANDING_TABLES
+                        .iter()
+                        .all(|table| grants.has_on_columns("SELECT", "mysql", table, &[""]))
             }
+            (
+                Privilege::SeeAccounts
+                | Privilege::SeeLocks
+                | Privilege::SeeMemberships
+                | Privilege::SeeStanding,
+                Flavour::Mariadb,
+            ) => grants.has("SELECT", Some("mysql")),
             (Privilege::Expiries, _) => {
                 EXPIRIES.iter().all(|privilege| grants.has(privilege, Some(super::switch::SCHEMA)))
             }
@@ -137,14 +164,25 @@ impl Privilege {
     }
 }
 
+/// What [`Privilege::SeeStanding`] reads besides `mysql.user`; no verifier is in any of it.
+const STANDING_TABLES: [&str; 3] = ["role_edges", "global_grants", "db"];
+
+/// The columns of `mysql.user` that tell how accounts stand: all but verifiers and what only ways of logging in need.
+fn standing_columns() -> Vec<&'static str> {
+    let powers = super::found::GLOBAL_POWERS.iter().map(|(column, _)| *column);
+    ["User", "Host", "account_locked"].into_iter().chain(powers).collect()
+}
+
 /// All of [`Privilege::Expiries`], on the switch's schema alone.
-const EXPIRIES: [&str; 6] = ["CREATE", "EVENT", "SELECT", "INSERT", "UPDATE", "DELETE"];
+const EXPIRIES: [&str; 7] = ["CREATE", "ALTER", "EVENT", "SELECT", "INSERT", "UPDATE", "DELETE"];
 
 /// What a rule for objects needs wherever accounts with these grants can define any.
 pub(super) fn for_objects(grants: &Grants, rule: &OwnedObjects, server: &Server) -> Vec<Privilege> {
     let mut needed = Vec::new();
     let mut defines = false;
-    for granted in grants.privileges() {
+    // MySQL tells a group's privileges together with one's own, among them those on the switch's schema.
+    let others = |granted: &&Granted| granted.database != super::switch::SCHEMA;
+    for granted in grants.privileges().iter().filter(others) {
         let database = Some(granted.database.clone()).filter(|database| database != "*");
         for allowed in ["CREATE VIEW", "CREATE ROUTINE", "TRIGGER", "EVENT"] {
             if granted.names(allowed) {
@@ -193,5 +231,27 @@ fn any_definer(server: &Server) -> &'static str {
         Flavour::Mysql if server.number >= (8, 2, 0) => "SET_ANY_DEFINER",
         Flavour::Mysql => "SET_USER_ID",
         Flavour::Mariadb => "SET USER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_documented_and_installed_is_enough_to_see_how_accounts_stand() {
+        let columns = format!("SELECT ({}) ON mysql.user", standing_columns().join(", "));
+        for text in [
+            include_str!("../../../docs/operating.md"),
+            include_str!("../../../deploy/init/mysql.sh"),
+            include_str!("../../sandbox/statements.rs"),
+        ] {
+            let text = text.replace('\\', " ").split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(text.contains(&columns), "{columns}");
+            for table in STANDING_TABLES {
+                assert!(text.contains(&format!("GRANT SELECT ON mysql.{table} TO ")), "{table}");
+            }
+            assert!(!text.contains("ROLE_ADMIN ON"), "groups are handed on by name");
+        }
     }
 }

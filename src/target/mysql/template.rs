@@ -92,7 +92,7 @@ impl<'a> Values<'a> {
             && templates.iter().any(|template| template.uses(Placeholder::Expiration))
         {
             let clock = link.clock();
-            *at += connect::clock_offset(link.connection(), clock).await?;
+            *at += connect::clock_offset(link.connection(), clock).await?.offset;
         }
         let statements = Values { expires_at, ..*self }.render(templates)?;
         for Rendered { number, secret, text } in statements {

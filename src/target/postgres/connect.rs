@@ -1,9 +1,6 @@
 //! Connecting: several hosts, the one that accepts writes, sessions set up alike, one message at a time with a bound.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{task::JoinHandle, time::timeout};
@@ -19,8 +16,8 @@ use crate::{
     clock::Clock,
     domain::Password,
     target::{
-        Credentials, Recognition, ServerIdentity, TargetError, TargetErrorKind, TargetSettings,
-        credentials::Keychain,
+        ClockOffset, Credentials, OffsetGauge, Recognition, ServerIdentity, TargetError, TargetErrorKind,
+        TargetSettings, credentials::Keychain,
     },
 };
 
@@ -70,7 +67,7 @@ struct Introduction {
     release: Release,
     identity: ServerIdentity,
     /// Its clock minus ours.
-    offset: Option<SignedDuration>,
+    offset: Option<ClockOffset>,
 }
 
 /// Makes connections to one target.
@@ -80,8 +77,7 @@ pub(super) struct Connector {
     clock: Arc<dyn Clock>,
     recognition: Arc<dyn Recognition>,
     tls: Option<MakeRustlsConnect>,
-    /// The target's clock minus ours, as last measured on connecting.
-    offset: Mutex<Option<SignedDuration>>,
+    offset: OffsetGauge,
 }
 
 impl Connector {
@@ -94,7 +90,8 @@ impl Connector {
     ) -> Result<Self, TargetError> {
         let tls = tls::connector(&settings.tls)?;
         let keychain = Keychain::new(&settings, credentials);
-        Ok(Self { settings, keychain, clock, recognition, tls, offset: Mutex::new(None) })
+        let offset = OffsetGauge::new(settings.name.clone());
+        Ok(Self { settings, keychain, clock, recognition, tls, offset })
     }
 
     /// The database for administration.
@@ -107,20 +104,30 @@ impl Connector {
         &self.settings.user
     }
 
-    /// The target's clock minus ours; `None` before the first connection.
-    pub(super) fn offset(&self) -> Option<SignedDuration> {
-        *self.offset.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The target's clock minus ours, as last measured; `None` before the first connection.
+    pub(super) fn offset(&self) -> Option<ClockOffset> {
+        self.offset.last()
     }
 
-    /// A moment of our clock on the target's. Without an offset to go by, the clocks are taken to agree.
-    pub(super) fn on_target_clock(&self, at: Timestamp) -> Timestamp {
-        let offset = self.offset().unwrap_or(SignedDuration::ZERO);
-        at.checked_add(offset).unwrap_or(at)
+    /// A moment of our clock on the target's, by an offset that is not old: either clock may have been set since.
+    pub(super) async fn on_target_clock(
+        &self,
+        connection: &mut Connection,
+        at: Timestamp,
+    ) -> Result<Timestamp, TargetError> {
+        if self.offset().is_none_or(|measured| measured.is_stale(self.clock.now())) {
+            let introduction = self.look(connection).await;
+            let introduction =
+                introduction.map_err(|failure| failure.while_doing("reading the server's clock"))?;
+            introduction.offset.into_iter().for_each(|measured| self.offset.keep(measured));
+        }
+        let offset = self.offset().map_or(SignedDuration::ZERO, |measured| measured.offset);
+        Ok(at.checked_add(offset).unwrap_or(at))
     }
 
     /// A moment of the target's clock on ours.
     pub(super) fn on_our_clock(&self, at: Timestamp) -> Timestamp {
-        let offset = self.offset().unwrap_or(SignedDuration::ZERO);
+        let offset = self.offset().map_or(SignedDuration::ZERO, |measured| measured.offset);
         at.checked_sub(offset).unwrap_or(at)
     }
 
@@ -154,7 +161,8 @@ impl Connector {
         let mut attempts = self.keychain.attempts();
         loop {
             let password = attempts.next().await?;
-            match self.connect_to_any(password.as_ref(), database, strangers).await {
+            // On the heap: logging in takes more room than anything that follows it.
+            match Box::pin(self.connect_to_any(password.as_ref(), database, strangers)).await {
                 Ok(introduced) => {
                     attempts.accepted().await;
                     return Ok(introduced);
@@ -230,10 +238,10 @@ impl Connector {
         };
         let introduction = self.look(&mut connection).await.map_err(|error| error.while_doing(&doing))?;
         connection.release = introduction.release;
-        connection.offset = introduction.offset;
+        connection.offset = introduction.offset.map(|measured| measured.offset);
         let recognised = self.recognition.recognise(&self.settings.name, &introduction.identity).await;
-        if recognised.is_ok() && introduction.offset.is_some() {
-            *self.offset.lock().unwrap_or_else(PoisonError::into_inner) = introduction.offset;
+        if let (Ok(()), Some(measured)) = (&recognised, introduction.offset) {
+            self.offset.keep(measured);
         }
         Ok((connection, recognised))
     }
@@ -293,7 +301,6 @@ impl Connector {
         let after = self.clock.now();
         let row = rows.first();
         let theirs = row.and_then(|row| Timestamp::from_microsecond(number(row, 2)).ok());
-        let halfway = before + after.duration_since(before) / 2;
         let version = row.and_then(|row| text(row, 1)).unwrap_or_default();
         Ok(Introduction {
             release: Release {
@@ -301,7 +308,7 @@ impl Connector {
                 text: version.split_whitespace().next().unwrap_or_default().to_owned(),
             },
             identity: ServerIdentity(row.and_then(|row| text(row, 3)).unwrap_or(NAMELESS.to_owned())),
-            offset: theirs.map(|theirs| theirs.duration_since(halfway)),
+            offset: theirs.map(|theirs| ClockOffset::measured(theirs, before, after)),
         })
     }
 }

@@ -6,17 +6,15 @@ use jiff::SignedDuration;
 
 use super::{
     connect::{Connection, number, text, truth},
+    cron,
     errors::Failure,
     privileges::{self, Needs},
     quote,
 };
 use crate::{
     domain::{OwnedObjects, Role},
-    target::Finding,
+    target::{Finding, NOTABLE_OFFSET},
 };
-
-/// A clock further off than this is worth knowing of; expiries are corrected for it.
-const NOTABLE_OFFSET: SignedDuration = SignedDuration::from_secs(2);
 
 /// Iterations that every driver accepts.
 const COMMON_ITERATIONS: u32 = 4096;
@@ -40,6 +38,7 @@ pub(super) async fn examine(
     let mut findings = privileges::findings(connection, Needs { groups: &groups, owners: &owners }).await?;
     findings.extend(server(connection).await?);
     findings.extend(databases(connection).await?);
+    findings.extend(cron::findings(connection).await?);
     findings.extend(offset.map(clock));
     findings.extend(roles.iter().filter_map(|role| iterations(role)));
     if findings.iter().all(|finding| finding.remedy.is_none()) {

@@ -4,10 +4,12 @@
 //! in one transaction. An account is told by its oid wherever its sessions or objects are looked for, because the oid
 //! survives `SET ROLE` and the drop. The administration account is an ordinary role with `CREATEROLE`.
 //!
-//! `VALID UNTIL` is by the server's clock: its offset is measured on every connect and all expiries are corrected for it.
+//! `VALID UNTIL` is by the server's clock: its offset is measured on every connect, and anew once the measurement is a minute
+//! old, and all expiries are corrected for it.
 
 mod connect;
 mod create;
+mod cron;
 mod end;
 mod errors;
 mod examine;
@@ -18,6 +20,7 @@ mod pool;
 mod privileges;
 mod put_right;
 mod quote;
+mod subscriptions;
 mod templates;
 pub mod tls;
 mod verifier;
@@ -35,9 +38,9 @@ use self::{
     pool::Pool,
 };
 use super::{
-    Examination, Finding, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded,
-    Surroundings, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Verifier, Which,
-    generate_password,
+    ClockOffset, Examination, Finding, LeasedAccount, NewAccount, PoolUse, Secret, ServerVersion, Session,
+    SessionsEnded, Surroundings, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Verifier,
+    Which, generate_password,
 };
 use crate::{
     domain::{Account, Drift, Engine, FoundAccount, ObjectCounts, Password, Role},
@@ -109,6 +112,14 @@ impl Target for Postgres {
         Some(self.connector.database().to_owned())
     }
 
+    fn clock_offset(&self) -> Option<ClockOffset> {
+        self.connector.offset()
+    }
+
+    fn pools(&self) -> Vec<PoolUse> {
+        vec![self.issuing.usage("issuing"), self.ending.usage("ending")]
+    }
+
     async fn prepare(&self, role: &Role) -> Result<Secret, TargetError> {
         let iterations = role.scram_iterations;
         if iterations <= BRIEF_ITERATIONS {
@@ -126,7 +137,7 @@ impl Target for Postgres {
 
     async fn create(&self, new: NewAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
         let mut connection = self.issuing.get().await?;
-        let expires_at = self.connector.on_target_clock(new.expires_at);
+        let expires_at = self.connector.on_target_clock(&mut connection, new.expires_at).await?;
         create::create(&mut connection, new, secret, expires_at).await.map_err(TargetError::after_sending)
     }
 
@@ -137,7 +148,7 @@ impl Target for Postgres {
 
     async fn renew(&self, account: LeasedAccount<'_>, expires_at: Timestamp) -> Result<(), TargetError> {
         let mut connection = self.issuing.get().await?;
-        let expires_at = self.connector.on_target_clock(expires_at);
+        let expires_at = self.connector.on_target_clock(&mut connection, expires_at).await?;
         create::renew(&mut connection, account, expires_at).await
     }
 
@@ -158,7 +169,7 @@ impl Target for Postgres {
             visits: &self.visits,
             bounds: &self.settings.pool,
         };
-        objects::settle(&reach, account).await
+        Box::pin(objects::settle(&reach, account)).await
     }
 
     async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError> {
@@ -189,7 +200,7 @@ impl Target for Postgres {
         expires_at: Timestamp,
     ) -> Result<(), TargetError> {
         let mut connection = self.ending.get().await?;
-        let expires_at = self.connector.on_target_clock(expires_at);
+        let expires_at = self.connector.on_target_clock(&mut connection, expires_at).await?;
         put_right::put_right(&mut connection, account.account.name.as_str(), drift, expires_at).await
     }
 
@@ -227,6 +238,10 @@ impl Target for Postgres {
             Err(failure) => vec![problem(failure.while_doing("examining the server"))],
         });
         Examination { server: Some(Self::version(connection.release())), clock_offset, findings }
+    }
+
+    async fn installation_script(&self) -> Result<String, TargetError> {
+        Ok(cron::script(self.connector.user(), self.connector.database())?)
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
     privileges,
     put_right::memberships,
     quote::{self, QuoteError},
+    subscriptions,
     templates::{self, Values},
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     target::{LeasedAccount, PoolSettings, TargetError, TargetErrorKind},
 };
 
-const DOING: &str = "settling objects";
+pub(super) const DOING: &str = "settling objects";
 
 /// What reaches every database of the server, within the bounds for ending.
 pub(super) struct Reach<'a> {
@@ -73,6 +74,7 @@ pub(super) async fn settle(
         }
         _ => format!("DROP OWNED BY {}", quote::identifier(name)?),
     };
+    subscriptions::settle(reach, &mut connection, &account, oid).await?;
     for database in databases(&places, reach.connector.database()) {
         visit(reach, &mut connection, &account, database, &statements).await?;
     }
@@ -112,7 +114,7 @@ fn databases<'a>(places: &'a [Place], administration: &'a str) -> Vec<&'a str> {
 }
 
 /// Runs statements as a member of the account, in one transaction, in one database.
-async fn visit(
+pub(super) async fn visit(
     reach: &Reach<'_>,
     administration: &mut Object<Manager>,
     account: &LeasedAccount<'_>,
@@ -180,8 +182,9 @@ async fn explain(
     Err(privileges::explain_on_account(connection, name, error).await)
 }
 
-/// The statements that let objects change hands: a new owner needs CREATE on a function's schema, and whoever hands a
-/// schema on needs CREATE on the database.
+/// The statements that let objects change hands: a new owner needs CREATE on a function's schema, CREATE on a
+/// publication's database and USAGE on what a foreign server is reached through; whoever hands a schema or a
+/// subscription on needs CREATE on the database.
 async fn reassigning_remedy(
     connection: &mut Connection,
     account: &str,
@@ -194,16 +197,28 @@ async fn reassigning_remedy(
     let (account, owner) = (quote::literal(account)?, quote::literal(owner)?);
     let rows = connection
         .run(&format!(
-            "WITH owned AS (SELECT d.classid, d.objid FROM pg_shdepend d JOIN pg_database b ON b.oid = d.dbid \
-               WHERE b.datname = current_database() AND d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' \
+            "WITH here AS (SELECT oid, datname FROM pg_database WHERE datname = current_database()), \
+             owned AS (SELECT d.classid, d.objid FROM pg_shdepend d JOIN here ON here.oid = d.dbid \
+               WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' \
                AND d.refobjid = (SELECT oid FROM pg_roles WHERE rolname = {account})) \
              SELECT format('GRANT CREATE ON SCHEMA %I TO %I;', n.nspname, {owner}) FROM pg_namespace n \
                WHERE NOT has_schema_privilege({owner}, n.oid, 'CREATE') AND n.nspname IN \
                (SELECT (pg_identify_object(classid, objid, 0)).schema FROM owned) \
              UNION ALL \
-             SELECT format('GRANT CREATE ON DATABASE %I TO %I;', current_database(), current_user) \
-               WHERE NOT has_database_privilege(current_database(), 'CREATE') \
-               AND EXISTS (SELECT FROM owned WHERE classid = 'pg_namespace'::regclass)"
+             SELECT format('GRANT CREATE ON DATABASE %I TO %I;', datname, current_user) FROM here \
+               WHERE NOT has_database_privilege(oid, 'CREATE') \
+               AND (EXISTS (SELECT FROM owned WHERE classid = 'pg_namespace'::regclass) \
+                 OR EXISTS (SELECT FROM pg_subscription s JOIN pg_roles r ON r.oid = s.subowner \
+                   WHERE s.subdbid = here.oid AND r.rolname = {account})) \
+             UNION ALL \
+             SELECT format('GRANT CREATE ON DATABASE %I TO %I;', datname, {owner}) FROM here \
+               WHERE NOT has_database_privilege({owner}, oid, 'CREATE') \
+               AND EXISTS (SELECT FROM owned WHERE classid = 'pg_publication'::regclass) \
+             UNION ALL \
+             SELECT DISTINCT format('GRANT USAGE ON FOREIGN DATA WRAPPER %I TO %I;', w.fdwname, {owner}) FROM owned \
+               JOIN pg_foreign_server f ON owned.classid = 'pg_foreign_server'::regclass AND f.oid = owned.objid \
+               JOIN pg_foreign_data_wrapper w ON w.oid = f.srvfdw \
+               WHERE NOT has_foreign_data_wrapper_privilege({owner}, w.oid, 'USAGE')"
         ))
         .await?;
     let statements: Vec<String> = rows.iter().filter_map(|row| text(row, 0)).collect();
@@ -308,11 +323,25 @@ async fn verify(connection: &mut Connection, account: &str, oid: u32) -> Result<
     if rows.iter().any(|row| truth(row, 1)) {
         let message =
             format!("the account {account} still owns a database, a tablespace or objects in {places:?}");
-        return Err(TargetError::new(TargetErrorKind::Refused, message));
+        let mut error = TargetError::new(TargetErrorKind::Refused, message);
+        error.remedy = adoption(connection, oid).await.ok().filter(|statements| !statements.is_empty());
+        return Err(error);
     }
     let name = quote::identifier(account)?;
     let remedy: Vec<String> =
         places.iter().map(|place| format!("-- in database {place:?}\nDROP OWNED BY {name};")).collect();
     let message = format!("somebody else has granted the account {account} privileges in {places:?}");
     Err(TargetError::new(TargetErrorKind::Denied, message).mended_by(remedy.join("\n")))
+}
+
+/// The statements by which whoever runs them takes over what is never dropped.
+async fn adoption(connection: &mut Connection, oid: u32) -> Result<String, Failure> {
+    let rows = connection
+        .run(&format!(
+            "SELECT format('ALTER DATABASE %I OWNER TO CURRENT_USER;', datname) FROM pg_database WHERE datdba = {oid} \
+             UNION ALL \
+             SELECT format('ALTER TABLESPACE %I OWNER TO CURRENT_USER;', spcname) FROM pg_tablespace WHERE spcowner = {oid}"
+        ))
+        .await?;
+    Ok(rows.iter().filter_map(|row| text(row, 0)).collect::<Vec<_>>().join("\n"))
 }

@@ -39,7 +39,7 @@ pub(super) async fn change_password(
 
 /// Logs in with a password, on a connection of its own.
 pub(super) async fn prove_password(connector: &Connector, password: &Password) -> Result<(), TargetError> {
-    connector.connect_with(Some(password), connector.database()).await?;
+    Box::pin(connector.connect_with(Some(password), connector.database())).await?;
     connector.keychain.learn(password);
     Ok(())
 }

@@ -8,7 +8,7 @@ use deadpool::{
 };
 
 use super::connect::{Connection, Connector};
-use crate::target::{PoolSettings, TargetError, TargetErrorKind};
+use crate::target::{PoolSettings, PoolUse, TargetError, TargetErrorKind};
 
 /// After this long a connection is replaced, so that the clock is measured anew and a name that moved is looked up again.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
@@ -56,6 +56,13 @@ impl Pool {
                 TargetError::new(TargetErrorKind::Refused, "the pool cannot be built").caused_by(error)
             })?;
         Ok(Self { connections, wait: bounds.wait })
+    }
+
+    /// How much of it is in use.
+    pub(super) fn usage(&self, pool: &'static str) -> PoolUse {
+        let status = self.connections.status();
+        let in_use = status.size.saturating_sub(status.available);
+        PoolUse { pool, size: status.max_size, in_use, waiting: status.waiting }
     }
 
     /// A connection, free or new.

@@ -127,7 +127,7 @@ impl Held {
         assert_eq!(again.lease, self.lease, "one key, two leases");
         assert!(again.promised >= self.promised, "shortened: {self:?} is {again:?}");
         let (session, end_asked, end_told) = (self.session.take(), self.end_asked, self.end_told);
-        *self = Self { session, end_asked, end_told, ..again };
+        *self = Self { end_asked, end_told, session, ..again };
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! Whoever adds a crash point says in [`scenario`] what has to be done for it to be passed.
 
 mod caller;
+mod deed;
 mod everything;
 mod place;
 mod scenario;

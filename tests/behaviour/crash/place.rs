@@ -15,7 +15,9 @@ use mayfly::{
     crash,
     domain::Engine,
     identity::ApiToken,
-    random::SystemRandom,
+    random::{Random as _, SystemRandom},
+    sandbox::{Sample, SampleNames},
+    sealing::SealingKey,
     store::sqlite::verify_audit,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -49,8 +51,9 @@ pub(super) struct Place {
 
 impl Place {
     /// On a database, with a fresh store. Bounds are short, so that a lease whose creation was interrupted is given up after
-    /// some 20 s: the longest a request may wait for its turn, and a creation on this target.
-    pub(super) fn on(database: Database) -> Self {
+    /// some 20 s: the longest a request may wait for its turn, and a creation on this target. `settings` are further lines of the
+    /// target's configuration.
+    pub(super) fn on(database: Database, settings: &str) -> Self {
         let number = PLACES.fetch_add(1, Ordering::SeqCst);
         // Four characters are what MySQL's account names have room for beside a principal and a lease.
         let (role, refused) = (format!("c{number:03x}"), format!("f{number:03x}"));
@@ -59,11 +62,12 @@ impl Place {
         let place = Self { directory, token, database, role, refused };
         place.write("administrator.token", &place.token);
         place.write("target.password", place.database.sample.administrator.password.expose());
-        place.write("mayfly.toml", &place.configuration());
+        place.write("sealing.key", &SealingKey::draw(&SystemRandom));
+        place.write("mayfly.toml", &place.configuration(settings));
         place
     }
 
-    fn configuration(&self) -> String {
+    fn configuration(&self, settings: &str) -> String {
         let names = &self.database.sample.names;
         let is_postgres = self.database.engine == Engine::Postgres;
         let scram = if is_postgres { "scram_iterations = 64\n" } else { "" };
@@ -77,10 +81,10 @@ impl Place {
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"20s\"\ncalls_per_second_per_principal = 100000\n\
              call_burst_per_principal = 100000\n\n[store]\npath = \"mayfly.db\"\n\n[audit]\nfile = \"audit.jsonl\"\n\n\
-             [bootstrap]\nadministrator_token_file = \"administrator.token\"\n\n[log]\nlevel = \"info\"\nformat = \"json\"\n\n\
+             [bootstrap]\nadministrator_token_file = \"administrator.token\"\n\n[sealing]\nkey_file = \"sealing.key\"\n\n[log]\nlevel = \"info\"\nformat = \"json\"\n\n\
              [targets.target]\nengine = \"{}\"\nhosts = [\"127.0.0.1:{}\"]\ndatabase = \"{}\"\nuser = \"{}\"\n\
              password_file = \"target.password\"\npool.issuing = 4\npool.ending = 4\npool.wait = \"500ms\"\n\
-             pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{}{}",
+             pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{settings}{}{}",
             self.database.engine,
             self.database.port,
             names.database,
@@ -202,7 +206,7 @@ impl Served<'_> {
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
         };
-        tokio::time::timeout(PATIENCE, search).await.expect("it neither listens nor ends")
+        tokio::time::timeout(PATIENCE, search).await.unwrap_or_else(|_| panic!("it neither listens nor ends"))
     }
 
     /// Where it listens, once it has said so.
@@ -236,7 +240,10 @@ impl Served<'_> {
 
     /// Waits for its end.
     pub(super) async fn ended(&mut self) -> std::process::ExitStatus {
-        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it does not end").unwrap()
+        tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .unwrap_or_else(|_| panic!("it does not end"))
+            .unwrap()
     }
 
     /// Stops it in good order.
@@ -244,6 +251,15 @@ impl Served<'_> {
         self.signal(Signal::TERM);
         assert_eq!(self.ended().await.code(), Some(0), "it did not stop in good order");
     }
+}
+
+/// The same server with a sample of one's own.
+pub(super) async fn apart(database: &Database) -> Database {
+    let names = SampleNames::with_suffix(&format!("{:08x}", SystemRandom.bits() >> 32));
+    let sample = Sample::install(database.server.unwrap(), names, &SystemRandom).await.unwrap();
+    let database = Database { sample, ..database.clone() };
+    allow_settling(&database).await;
+    database
 }
 
 /// What the target's administrator has to grant where accounts may create routines.

@@ -1,10 +1,14 @@
 //! What has to be done for a crash point to be passed.
 
-use mayfly::crash::Point;
+use mayfly::{
+    clock::{Clock as _, SystemClock},
+    crash::Point,
+};
 use tonic::Status;
 
 use super::{
     caller::{Caller, Held, is_live},
+    deed::Deed,
     place::{Place, Served},
 };
 
@@ -34,12 +38,17 @@ pub(super) enum Act {
     Expire,
     /// All of these.
     Life,
+    /// Something is done to an account behind Mayfly's back, and the target is compared with the store.
+    Reconcile(Deed),
     /// A command of the program is run by the administrator, while a lease with a session and an object lives.
     Command(&'static [&'static str]),
 }
 
 /// Ends whatever lives.
 const REVOKE_ALL: &[&str] = &["lease", "revoke", "--target", "target", "--reason", "a test of crashes"];
+
+/// Gives Mayfly's own account another password.
+pub(super) const ROTATE: &[&str] = &["target", "rotate", "target"];
 
 /// How a point is swept.
 #[derive(Debug, Clone, Copy)]
@@ -59,14 +68,14 @@ const ONCE: &[u32] = &[1];
 /// Every commit of an ordinary life, and a few of the next.
 const COMMITS: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 
-/// The scenario of a point; `None`: nobody has said yet how it is reached, which a test tells.
-pub(super) fn scenario(point: Point) -> Option<Scenario> {
+/// The scenario of a point. Every point has one: the compiler sees to that.
+pub(super) fn scenario(point: Point) -> Scenario {
     let reached_by = |act| Scenario { act, passes: ONCE, by_engine: false, reply_may_be_lost: false };
     let on_target = |act| Scenario { by_engine: true, ..reached_by(act) };
     let unheard = |act| Scenario { reply_may_be_lost: true, ..reached_by(act) };
     // Recovery passes these as well, whatever reply is on its way just then.
     let also_later = |scenario| Scenario { reply_may_be_lost: true, ..scenario };
-    Some(match point {
+    match point {
         Point::IssuePlanned | Point::IssueBegun => reached_by(Act::Issue),
         Point::IssueCreating | Point::IssueCreated => on_target(Act::Issue),
         Point::IssueActivated | Point::IssueReplying => unheard(Act::Issue),
@@ -82,22 +91,16 @@ pub(super) fn scenario(point: Point) -> Option<Scenario> {
         Point::EndDisabled | Point::EndSessionsEnded | Point::EndSettled | Point::EndRemoved => {
             also_later(on_target(Act::Release))
         }
+        Point::ReconcileVanished | Point::ReconcileClosed => reached_by(Act::Reconcile(Deed::Drop)),
+        Point::ReconcileOrphan | Point::ReconcileAdopted => reached_by(Act::Reconcile(Deed::Stray)),
+        Point::ReconcileReappeared | Point::ReconcileReopened => reached_by(Act::Reconcile(Deed::Revive)),
+        Point::ReconcileDrifted | Point::ReconcilePutRight => on_target(Act::Reconcile(Deed::Alter)),
+        Point::ReconcileEnded => reached_by(Act::Reconcile(Deed::AlterForGood)),
         Point::StoreCommitting | Point::StoreCommitted => Scenario { passes: COMMITS, ..unheard(Act::Life) },
-        Point::ReconcileVanished
-        | Point::ReconcileClosed
-        | Point::ReconcileOrphan
-        | Point::ReconcileAdopted
-        | Point::ReconcileReappeared
-        | Point::ReconcileReopened
-        | Point::ReconcileDrifted
-        | Point::ReconcilePutRight
-        | Point::ReconcileEnded
-        | Point::RotateBegun
-        | Point::RotateChanged
-        | Point::RotateProved
-        | Point::RotatePromoted => return None,
+        Point::RotateChanged => on_target(Act::Command(ROTATE)),
+        Point::RotateBegun | Point::RotateProved | Point::RotatePromoted => reached_by(Act::Command(ROTATE)),
         Point::StartOpened | Point::StartRecorded | Point::StartRecovering => reached_by(Act::Start),
-    })
+    }
 }
 
 /// What was done to an installation, and what its callers hold since.
@@ -107,20 +110,22 @@ pub(super) struct Story<'p> {
     pub(super) held: Vec<Held>,
     /// Keys of requests that had no answer, or a bad one.
     pub(super) unanswered: Vec<String>,
+    /// Somebody has been at the target.
+    pub(super) tampered: bool,
     keys: u32,
 }
 
 impl<'p> Story<'p> {
     pub(super) fn at(place: &'p Place) -> Self {
-        Self { place, held: Vec::new(), unanswered: Vec::new(), keys: 0 }
+        Self { place, held: Vec::new(), unanswered: Vec::new(), tampered: false, keys: 0 }
     }
 
     /// Does it over and over until the server is dead.
     pub(super) async fn until_dead(&mut self, act: Act, served: &mut Served<'_>) {
         let Some(caller) = served.caller().await else { return };
-        let begun = tokio::time::Instant::now();
+        let begun = SystemClock.now();
         while !served.has_ended() {
-            assert!(begun.elapsed().as_secs() < 60, "{act:?} does not lead there");
+            assert!(SystemClock.now().duration_since(begun).as_secs() < 60, "{act:?} does not lead there");
             // The first call that fails ends the round; whether the server is dead is seen above.
             let _ = self.play(act, &caller).await;
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -152,8 +157,14 @@ impl<'p> Story<'p> {
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
             }
+            Act::Reconcile(deed) => {
+                self.tamper(deed, caller).await?;
+                self.place.command(&caller.address, &["reconcile"]).await;
+            }
             Act::Command(arguments) => {
-                self.settled_in(caller, LONG).await?;
+                if arguments == REVOKE_ALL || self.held.is_empty() {
+                    self.settled_in(caller, LONG).await?;
+                }
                 if arguments == REVOKE_ALL {
                     self.held.iter_mut().for_each(|held| held.end_asked = true);
                 }
@@ -163,6 +174,27 @@ impl<'p> Story<'p> {
                 for act in [Act::Repeat, Act::Renew, Act::Release, Act::Refused, Act::Expire] {
                     Box::pin(self.play(act, caller)).await?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    async fn tamper(&mut self, deed: Deed, caller: &Caller) -> Result<(), Status> {
+        self.tampered = true;
+        if deed == Deed::Stray {
+            self.place.create_behind_our_back(None).await;
+            return Ok(());
+        }
+        let at = self.issue(caller, LONG).await?;
+        let held = &mut self.held[at];
+        // What is not put right ends the lease.
+        held.end_asked = deed != Deed::Alter;
+        match deed {
+            Deed::Drop => self.place.drop_behind_our_back(&held.account).await,
+            Deed::Alter | Deed::AlterForGood => self.place.alter_behind_our_back(&held.account).await,
+            Deed::Revive | Deed::Stray => {
+                caller.release(held, true).await?;
+                self.place.create_behind_our_back(Some(&held.lease)).await;
             }
         }
         Ok(())

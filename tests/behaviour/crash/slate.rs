@@ -70,7 +70,10 @@ impl Story<'_> {
     /// Asserts a clean slate after all that happened, by a server started once more, and ends everything.
     pub(super) async fn assert_clean(&mut self, reply_may_be_lost: bool) {
         let mut served = self.place.start(None);
-        let caller = served.caller().await.expect("it does not start any more");
+        let caller = served.caller().await.unwrap_or_else(|| panic!("it does not start any more"));
+        if self.tampered {
+            self.place.command(&caller.address, &["reconcile"]).await;
+        }
         quiet(&caller).await;
         let active = self.assert_books_match_the_target(&caller).await;
         let is_nobodys = |lease: &&Lease| self.held.iter().all(|held| held.lease != lease.name);
@@ -91,8 +94,13 @@ impl Story<'_> {
             assert_ne!(held.session_answers().await, Some(true), "a session outlived its lease: {held:?}");
         }
         served.stop().await;
-        let head = self.place.assert_store_sound().expect("the store is empty");
+        let head = self.place.assert_store_sound().unwrap_or_else(|| panic!("the store is empty"));
         self.place.assert_audit_file_complete(head);
+        // What reconciliation finds and mends must not have been there to be found.
+        let log = std::fs::read_to_string(self.place.path("audit.jsonl")).unwrap();
+        for found in ["lease.adopted", "lease.vanished", "lease.reappeared"] {
+            assert!(self.tampered || !log.contains(found), "reconciliation had to mend: {found}");
+        }
     }
 
     /// Asserts that the accounts on the target are those of the active leases, which are returned.

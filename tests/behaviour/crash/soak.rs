@@ -50,7 +50,7 @@ impl<'p> Ordeal<'p> {
         if self.random.below(6) == 0 {
             tokio::time::sleep(self.millis(START_MILLIS)).await;
         } else {
-            let caller = served.caller().await.expect("it does not start any more");
+            let caller = served.caller().await.unwrap_or_else(|| panic!("it does not start any more"));
             self.serve_for_a_while(&served, &caller).await;
         }
         served.kill().await;
@@ -95,7 +95,7 @@ impl<'p> Ordeal<'p> {
 #[expect(clippy::print_stdout, reason = "what a failure is found out by")]
 async fn share(database: Database, seed: u64, kills: u64) -> Option<Tally> {
     let engine = database.engine;
-    let place = Place::on(database);
+    let place = Place::on(database, "");
     let endured = AssertUnwindSafe(Ordeal::new(&place, seed).endure(kills)).catch_unwind().await;
     if endured.is_err() {
         println!("crash: FAILED on {engine}: see above; its log ends:\n{}", place.last_words());

@@ -12,6 +12,7 @@ on_both!(
     each_missing_privilege_is_named_with_its_statement,
     missing_groups_and_owners_are_named,
     an_owner_with_privileges_or_a_login_is_pointed_out,
+    a_group_whose_members_can_give_things_away_is_pointed_out,
     the_wrong_database_is_found_out,
     expiry_is_spoken_of_plainly,
 );
@@ -83,6 +84,46 @@ async fn an_owner_with_privileges_or_a_login_is_pointed_out(rig: Rig) {
     let examination = rig.another(|_| ()).unwrap().examine(&[&role]).await;
     let found = examination.findings.iter().find(|finding| finding.summary.contains(owner)).unwrap();
     assert_ne!(found.severity, Severity::Fine, "{found:?}");
+}
+
+async fn a_group_whose_members_can_give_things_away_is_pointed_out(rig: Rig) {
+    let names = &rig.fixture.sample.names;
+    let role = rig.role();
+    assert!(problems(&rig.target.examine(&[&role]).await).is_empty());
+    rig.as_root(format!("GRANT SELECT ON `{}`.* TO `{}` WITH GRANT OPTION", names.database, names.read))
+        .await;
+    rig.as_root(format!("GRANT `{}` TO `{}` WITH ADMIN OPTION", names.write, names.read)).await;
+    let examination = rig.another(|_| ()).unwrap().examine(&[&role]).await;
+    let found: Vec<_> =
+        examination.findings.iter().filter(|finding| finding.summary.contains("to others")).collect();
+    assert_eq!(found.len(), 2, "{examination:?}");
+    for finding in found {
+        assert_eq!(finding.severity, Severity::Problem);
+        rig.as_root(finding.remedy.as_ref().unwrap()).await;
+    }
+    let examination = rig.another(|_| ()).unwrap().examine(&[&role]).await;
+    let mended = problems(&examination);
+    assert!(mended.iter().all(|words| !words.contains("to others")), "{mended:?}");
+}
+
+#[tokio::test]
+async fn an_owner_of_mysql_with_privileges_is_pointed_out() {
+    let Some(rig) = super::rig::mysql().await else { return };
+    let (owner, database) = (&rig.fixture.sample.names.owner, &rig.fixture.sample.names.database);
+    let mut role = rig.role();
+    role.owned_objects = OwnedObjects::Reassign(owner.clone());
+    rig.as_root(format!("CREATE ROLE `{owner}`")).await;
+    assert!(problems(&rig.target.examine(&[&role]).await).is_empty());
+    rig.as_root(format!("GRANT DELETE ON `{database}`.* TO `{owner}`")).await;
+    let examination = rig.target.examine(&[&role]).await;
+    let found = problems(&examination);
+    assert!(found.len() == 1 && found[0].contains("privileges of its own"), "{found:?}");
+    for finding in &examination.findings {
+        if finding.severity == Severity::Problem {
+            rig.as_root(finding.remedy.as_ref().unwrap()).await;
+        }
+    }
+    assert!(problems(&rig.target.examine(&[&role]).await).is_empty());
 }
 
 async fn the_wrong_database_is_found_out(rig: Rig) {

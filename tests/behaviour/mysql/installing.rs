@@ -3,7 +3,7 @@
 use mayfly::{
     domain::Engine,
     sandbox::Server,
-    target::{NewAccount, Severity, Target, TargetErrorKind, mysql::Mysql},
+    target::{NewAccount, Severity, Target, TargetErrorKind, TargetSettings, mysql::Mysql},
 };
 use mysql_async::prelude::Queryable;
 
@@ -23,9 +23,14 @@ impl Own {
     }
 
     fn target(&self) -> Mysql {
+        self.target_with(|_| ())
+    }
+
+    fn target_with(&self, adjust: impl FnOnce(&mut TargetSettings)) -> Mysql {
         let administrator = self.fixture.sample.administrator.clone();
-        let settings =
+        let mut settings =
             rig::settings(self.engine, self.fixture.port(), &administrator.user, administrator.password);
+        adjust(&mut settings);
         Mysql::new(settings, rig::surroundings()).unwrap()
     }
 
@@ -39,6 +44,19 @@ impl Own {
 
     async fn plan(&self, target: &Mysql) -> Issued {
         Issued::planned(self.engine, &rig::role(&self.fixture.sample.names.read), target).await
+    }
+
+    /// A created account.
+    async fn issue(&self) -> Issued {
+        let target = self.target();
+        let issued = self.plan(&target).await;
+        target.create(issued.new_account(), &issued.secret).await.unwrap();
+        issued
+    }
+
+    async fn has_expiry(&self, issued: &Issued) -> bool {
+        let question = format!("SELECT host FROM mayfly.accounts WHERE user = '{}'", issued.name());
+        self.root_knows(question).await.is_some()
     }
 
     /// Alters the event as root, and leaves it its definer.
@@ -84,6 +102,7 @@ async fn everything(engine: Engine) {
     a_scheduler_that_is_off_is_missed(&own).await;
     a_disabled_event_is_missed(&own).await;
     an_older_version_is_upgraded(&own).await;
+    the_first_version_is_upgraded_in_place(&own).await;
     a_newer_version_is_left_alone(&own).await;
     a_tampered_event_is_put_right(&own).await;
     a_missing_definer_is_replaced(&own).await;
@@ -131,9 +150,36 @@ async fn a_disabled_event_is_missed(own: &Own) {
 
 async fn an_older_version_is_upgraded(own: &Own) {
     own.alter("COMMENT 'mayfly switch, version 0' DO SELECT 1").await;
-    own.misses("is of version 0; this Mayfly needs 1").await;
-    assert_eq!(own.installs().await, "upgraded the event mayfly.expire from version 0 to 1");
+    own.misses("is of version 0; this Mayfly needs 2").await;
+    assert_eq!(own.installs().await, "upgraded the event mayfly.expire from version 0 to 2");
     own.is_well().await;
+}
+
+/// Makes of the tables what version 1 had.
+async fn downgrade(own: &Own) {
+    own.as_root("ALTER TABLE mayfly.accounts DROP COLUMN mark, DROP COLUMN own_statements").await;
+    own.as_root("DROP TABLE mayfly.server").await;
+    own.alter("COMMENT 'mayfly switch, version 1'").await;
+}
+
+async fn the_first_version_is_upgraded_in_place(own: &Own) {
+    let before = own.issue().await;
+    let identity = own.root_knows("SELECT identity FROM mayfly.server").await.unwrap();
+    downgrade(own).await;
+    own.misses("is of version 1; this Mayfly needs 2").await;
+    let carefree = own.target_with(|settings| settings.expiry = mayfly::target::Expiry::Issuer);
+    let unmarked = own.plan(&carefree).await;
+    carefree.create(unmarked.new_account(), &unmarked.secret).await.unwrap();
+    assert!(own.has_expiry(&unmarked).await, "where the server need not see to expiry, version 1 will do");
+    let done = own.installs().await;
+    assert!(done.starts_with("gave the table mayfly.accounts a place for marks; created"), "{done}");
+    assert!(done.ends_with("upgraded the event mayfly.expire from version 1 to 2"), "{done}");
+    own.is_well().await;
+    assert!(own.has_expiry(&before).await, "what was there is kept");
+    let again = own.root_knows("SELECT identity FROM mayfly.server").await.unwrap();
+    assert_eq!(again == identity, own.engine == Engine::Mysql, "MySQL stays known by what it was known by");
+    downgrade(own).await;
+    prints(own, "ALTER").await;
 }
 
 async fn a_newer_version_is_left_alone(own: &Own) {
@@ -141,7 +187,7 @@ async fn a_newer_version_is_left_alone(own: &Own) {
     let error = own.target().install().await.unwrap_err();
     assert!(error.message.contains("later version"), "{error}");
     own.is_well().await;
-    own.alter("COMMENT 'mayfly switch, version 1'").await;
+    own.alter("COMMENT 'mayfly switch, version 2'").await;
 }
 
 async fn a_tampered_event_is_put_right(own: &Own) {
@@ -172,14 +218,18 @@ async fn what_is_missing_altogether_is_installed(own: &Own) {
     own.as_root("DROP DATABASE mayfly").await;
     own.misses("is not installed").await;
     let done = own.installs().await;
-    assert_eq!(done, "created the table mayfly.accounts; created the event mayfly.expire, version 1");
+    assert_eq!(
+        done,
+        "created the table mayfly.accounts; created the table mayfly.server; drew an identity for the server and its \
+         replicas; created the event mayfly.expire, version 2"
+    );
     own.is_well().await;
 }
 
 async fn without_rights_the_statements_are_named(own: &Own) {
     own.as_root("DROP DATABASE mayfly").await;
     let administrator = &own.fixture.sample.administrator.user;
-    let grants = "CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.*";
+    let grants = "CREATE, ALTER, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.*";
     own.as_root(format!("REVOKE {grants} FROM '{administrator}'@'%'")).await;
     let error = own.target().install().await.unwrap_err();
     assert_eq!(error.kind, TargetErrorKind::Denied, "{error:?}");

@@ -1,11 +1,15 @@
 //! MySQL and MariaDB as targets: each behaviour on both.
 
+mod clocks;
 mod creating;
 mod ending;
 mod examining;
 mod faults;
+mod found;
 mod hostile;
+mod identity;
 mod installing;
+mod mending;
 mod objects;
 mod privileges;
 mod rig;

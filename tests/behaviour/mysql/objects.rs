@@ -16,6 +16,7 @@ on_both!(
     reassigning_gives_them_another_definer,
     keeping_leaves_the_account_locked_and_empty,
     what_is_kept_is_kept_again_the_second_time,
+    objects_in_several_databases_are_settled,
     end_statements_run_first,
     without_the_privileges_nothing_is_lost,
 );
@@ -154,6 +155,59 @@ async fn what_is_kept_is_kept_again_the_second_time(rig: Rig) {
     rig.target.disable(issued.leased()).await.unwrap();
     let first = rig.target.settle_objects(issued.leased()).await.unwrap();
     assert_eq!(rig.target.settle_objects(issued.leased()).await.unwrap(), first);
+}
+
+async fn objects_in_several_databases_are_settled(rig: Rig) {
+    let another = format!("{}_too", rig.fixture.sample.names.database);
+    rig.as_root(format!("CREATE DATABASE `{another}`")).await;
+    let elsewhere = |what: &str| format!("CREATE {what} `{another}`.");
+    let view = format!("{}v AS SELECT 1", elsewhere("VIEW"));
+    let procedure = format!("{}p() SELECT 1", elsewhere("PROCEDURE"));
+    let owner = rig.fixture.sample.names.owner.clone();
+    rig.as_root(format!("CREATE ROLE `{owner}`")).await;
+    for rule in [OwnedObjects::Drop, OwnedObjects::Keep, OwnedObjects::Reassign(owner.clone())] {
+        let role = defining_role(&rig, rule.clone()).await;
+        let group = &rig.fixture.sample.names.write;
+        rig.as_root(format!(
+            "GRANT CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE ON `{another}`.* TO `{group}`"
+        ))
+        .await;
+        mend(&rig, &role).await;
+        let target = rig.another(|_| ()).unwrap();
+        let issued = rig.issue(&role).await;
+        let reassigns = matches!(rule, OwnedObjects::Reassign(_));
+        // MySQL cannot give routines another definer.
+        let possible = if reassigns && rig.engine == Engine::Mysql { 1 } else { 2 };
+        let made = [VIEW, &view, PROCEDURE, &procedure];
+        let made = if possible == 1 { &made[..2] } else { &made[..] };
+        define(&rig, &issued, made).await;
+        target.disable(issued.leased()).await.unwrap();
+        target.end_sessions(issued.leased()).await.unwrap();
+        let counts = target.settle_objects(issued.leased()).await.unwrap();
+        let count = u32::try_from(made.len()).unwrap();
+        let expected = match &rule {
+            OwnedObjects::Drop => ObjectCounts { dropped: count, ..Default::default() },
+            OwnedObjects::Keep => ObjectCounts { kept: count, ..Default::default() },
+            OwnedObjects::Reassign(_) => ObjectCounts { reassigned: count, ..Default::default() },
+        };
+        assert_eq!(counts, expected, "{rule:?}");
+        let question =
+            format!("SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '{another}'");
+        let definer = rig.root_knows(question).await;
+        match &rule {
+            OwnedObjects::Drop => assert_eq!(definer, None),
+            OwnedObjects::Keep => {
+                assert!(definer.unwrap().starts_with(issued.name()));
+                let database = &rig.fixture.sample.names.database;
+                for database in [database, &another] {
+                    rig.as_root(format!("DROP PROCEDURE IF EXISTS `{database}`.tidy")).await;
+                    rig.as_root(format!("DROP PROCEDURE IF EXISTS `{database}`.p")).await;
+                    rig.as_root(format!("DROP VIEW IF EXISTS `{database}`.v, `{database}`.cheap")).await;
+                }
+            }
+            OwnedObjects::Reassign(_) => assert!(definer.unwrap().starts_with(&owner)),
+        }
+    }
 }
 
 async fn end_statements_run_first(rig: Rig) {

@@ -2,7 +2,7 @@
 
 use mayfly::{
     domain::Engine,
-    target::{Target, TargetError, TargetErrorKind},
+    target::{Target, TargetError, TargetErrorKind, Which},
 };
 
 use super::{on_both, rig::Rig};
@@ -12,6 +12,7 @@ on_both!(
     without_the_admin_option_nobody_becomes_a_member,
     without_connection_admin_nobody_is_ended,
     without_sight_of_accounts_nothing_is_verified,
+    without_sight_of_how_accounts_stand_none_is_listed,
 );
 
 async fn mended(rig: &Rig, error: TargetError) {
@@ -90,7 +91,7 @@ async fn without_connection_admin_nobody_is_ended(rig: Rig) {
 async fn without_sight_of_accounts_nothing_is_verified(rig: Rig) {
     let issued = rig.issue(&rig.role()).await;
     let seen = match rig.engine {
-        Engine::Mysql => "SELECT (User, Host) ON mysql.user",
+        Engine::Mysql => "SELECT (User) ON mysql.user",
         _ => "SELECT ON mysql.*",
     };
     revoke(&rig, seen).await;
@@ -98,4 +99,23 @@ async fn without_sight_of_accounts_nothing_is_verified(rig: Rig) {
     let error = target.remove(issued.leased()).await.unwrap_err();
     mended(&rig, error).await;
     assert!(rig.another(|_| ()).unwrap().remove(issued.leased()).await.unwrap());
+}
+
+async fn without_sight_of_how_accounts_stand_none_is_listed(rig: Rig) {
+    let issued = rig.issue(&rig.role()).await;
+    let named = [&issued.account.name];
+    assert_eq!(rig.target.accounts(Which::Named(&named)).await.unwrap().len(), 1);
+    let seen: &[&str] = match rig.engine {
+        Engine::Mysql => {
+            &["SELECT (account_locked) ON mysql.user", "SELECT ON mysql.role_edges", "SELECT ON mysql.db"]
+        }
+        _ => &["SELECT ON mysql.*"],
+    };
+    for seen in seen {
+        revoke(&rig, seen).await;
+        let target = rig.another(|_| ()).unwrap();
+        mended(&rig, target.accounts(Which::Named(&named)).await.unwrap_err()).await;
+        let target = rig.another(|_| ()).unwrap();
+        assert_eq!(target.accounts(Which::Named(&named)).await.unwrap().len(), 1);
+    }
 }

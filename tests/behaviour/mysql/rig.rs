@@ -36,19 +36,31 @@ pub(crate) async fn mariadb() -> Option<Rig> {
     Some(Rig::over(support::mariadb().await?, Engine::Mariadb).await)
 }
 
+/// Columns of `mysql.user` that tell how accounts stand.
+const STANDING: &str = "User, Host, account_locked, Select_priv, Insert_priv, Update_priv, Delete_priv, Create_priv, \
+    Drop_priv, References_priv, Index_priv, Alter_priv, Create_tmp_table_priv, Lock_tables_priv, \
+    Create_view_priv, Show_view_priv, Create_routine_priv, Alter_routine_priv, Execute_priv, Event_priv, \
+    Trigger_priv, Grant_priv, Reload_priv, Shutdown_priv, Process_priv, File_priv, Show_db_priv, \
+    Super_priv, Repl_slave_priv, Repl_client_priv, Create_user_priv, Create_tablespace_priv, \
+    Create_role_priv, Drop_role_priv";
+
 /// What the administration account is documented to need, and nothing else.
 fn minimal(engine: Engine, account: &str, groups: [&str; 2]) -> Vec<String> {
     let mut statements = match engine {
         Engine::Mysql => vec![
             format!("GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO {account}"),
-            format!("GRANT SELECT (User, Host) ON mysql.user TO {account}"),
+            format!("GRANT SELECT ({STANDING}) ON mysql.user TO {account}"),
+            format!("GRANT SELECT ON mysql.role_edges TO {account}"),
+            format!("GRANT SELECT ON mysql.global_grants TO {account}"),
+            format!("GRANT SELECT ON mysql.db TO {account}"),
         ],
         _ => vec![
             format!("GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO {account}"),
             format!("GRANT SELECT, UPDATE ON mysql.* TO {account}"),
         ],
     };
-    statements.push(format!("GRANT CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {account}"));
+    statements
+        .push(format!("GRANT CREATE, ALTER, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* TO {account}"));
     statements.extend(groups.map(|group| format!("GRANT `{group}` TO {account} WITH ADMIN OPTION")));
     statements
 }

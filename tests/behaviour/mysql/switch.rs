@@ -185,7 +185,7 @@ async fn every_host_of_an_account_is_locked(rig: Rig) {
 
 async fn nothing_is_issued_where_the_switch_cannot_be_seen(rig: Rig) {
     rig.as_root(format!(
-        "REVOKE CREATE, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* FROM {}",
+        "REVOKE CREATE, ALTER, EVENT, SELECT, INSERT, UPDATE, DELETE ON mayfly.* FROM {}",
         rig.administrator()
     ))
     .await;

@@ -101,12 +101,13 @@ async fn fifty_thousand_accounts_are_listed_page_by_page() {
     let pg = PgFixture::on(server).await;
     let superuser = pg.superuser().await;
     let group = &pg.sample.names.read;
+    let instance = support::instance();
     for batch in 0..10 {
         let statement = format!(
-            "DO $$ BEGIN FOR i IN 1..5000 LOOP \
-             EXECUTE format('CREATE ROLE mf_bulk_%s LOGIN VALID UNTIL ''2040-01-01''', lpad(({batch} * 5000 + i)::text, 20, '0')); \
-             IF i % 50 = 0 THEN EXECUTE format('GRANT {group} TO mf_bulk_%s', lpad(({batch} * 5000 + i)::text, 20, '0')); \
-             END IF; END LOOP; END $$"
+            "DO $$ DECLARE id text; BEGIN FOR i IN 1..5000 LOOP id := lpad(({batch} * 5000 + i)::text, 20, '0'); \
+             EXECUTE format('CREATE ROLE mf_bulk_%s LOGIN VALID UNTIL ''2040-01-01''', id); \
+             EXECUTE format('COMMENT ON ROLE mf_bulk_%s IS ''mayfly instance={instance} lease=%s role=r requester=human:a''', id, id); \
+             IF i % 50 = 0 THEN EXECUTE format('GRANT {group} TO mf_bulk_%s', id); END IF; END LOOP; END $$"
         );
         superuser.batch_execute(&statement).await.unwrap();
     }
@@ -121,6 +122,7 @@ async fn fifty_thousand_accounts_are_listed_page_by_page() {
             break;
         }
         assert_eq!(page.len(), 1000);
+        assert!(page.iter().all(|found| found.mark.as_ref().is_some_and(|mark| mark.is_of(instance))));
         members += page.iter().filter(|found| !found.member_of.is_empty()).count();
         names.extend(page.into_iter().map(|found| found.account.name));
     }

@@ -7,14 +7,15 @@ use mayfly::{
     clock::SystemClock,
     domain::{Engine, TargetName},
     random::SystemRandom,
+    sandbox::Server,
     target::{
         Recognition, ServerIdentity, Severity, Surroundings, Target, TargetError, TargetErrorKind,
         TargetSettings, postgres::Postgres,
     },
 };
 
-use super::{Lease, house, settings};
-use crate::support::{self, PgFixture};
+use super::{House, Lease, house, settings};
+use crate::support::{self, PgFixture, eventually};
 
 /// Knows the first server it meets, and no other.
 #[derive(Default)]
@@ -125,4 +126,51 @@ async fn a_server_that_hides_who_it_is_goes_nameless_and_doctor_says_so() {
     client.batch_execute(&remedy.unwrap()).await.unwrap();
     // Named at last, it is not the one that was known.
     assert_eq!(target(settings(&pg), &known).ping().await.unwrap_err().kind, TargetErrorKind::Replaced);
+}
+
+/// Makes a server the standby of another, which is halted meanwhile: its data is that of the other from now on.
+async fn make_standby(primary: &mut Server, standby: &mut Server) {
+    let (from, to) = (primary.directory().join("data"), standby.directory().join("data"));
+    primary.halt().await.unwrap();
+    standby.halt().await.unwrap();
+    std::fs::remove_dir_all(&to).unwrap();
+    for (from, to) in [(from.clone(), to.clone()), (from.join("PG_VERSION"), to.join("standby.signal"))] {
+        let copied = tokio::process::Command::new("cp").arg("-a").args([from, to]).status().await.unwrap();
+        assert!(copied.success());
+    }
+    // The superuser has another password there now than the one the standby is asked with.
+    let access = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+    std::fs::write(to.join("pg_hba.conf"), access).unwrap();
+    primary.start_again().await.unwrap();
+    standby.start_again().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_takes_over_is_the_same_server() {
+    let Some(primary) = support::own_server(Engine::Postgres, |_| {}).await else { return };
+    let Some(mut standby) = support::own_server(Engine::Postgres, |_| {}).await else { return };
+    let mut house = House::on(PgFixture::on(primary).await);
+    make_standby(&mut house.pg.server, &mut standby).await;
+
+    let known = Arc::new(FirstMet::default());
+    let mut hosts = settings(&house.pg);
+    hosts.hosts.push(("127.0.0.1".to_owned(), standby.port()));
+    house.target = target(hosts, &known);
+    let (lease, _) = house.issue(&house.reader()).await;
+    house.pg.server.halt().await.unwrap();
+    let error = eventually("the connections to the primary have ended", async || {
+        house.target.ping().await.err().filter(|error| error.kind == TargetErrorKind::Unavailable)
+    })
+    .await;
+    assert!(error.remedy.is_none());
+    let mut promoted = tokio_postgres::Config::new();
+    promoted.host("127.0.0.1").port(standby.port()).dbname("postgres").user("postgres");
+    let (client, connection) = promoted.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("SELECT pg_promote()").await.unwrap();
+    eventually("the replica has taken over", async || house.target.ping().await.ok()).await;
+    let met = known.met();
+    assert!(met.len() > 1 && met.iter().all(|identity| *identity == met[0]), "{met:?}");
+    // The account was created after the copy: absent, and so ended.
+    assert!(!house.target.disable(lease.leased()).await.unwrap().present);
 }

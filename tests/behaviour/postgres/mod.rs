@@ -1,7 +1,9 @@
 //! The PostgreSQL engine, against a real server, administered by an account that is no superuser.
 
 mod altered;
+mod belongings;
 mod ending;
+mod expiry;
 mod found;
 mod hostile;
 mod identity;

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::{House, Lease, house};
 
 /// Opens a second database, to everybody.
-async fn second_database(house: &House) -> String {
+pub(super) async fn second_database(house: &House) -> String {
     let name = format!("{}_two", house.pg.sample.names.database);
     let superuser = house.pg.superuser().await;
     superuser.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
@@ -18,7 +18,7 @@ async fn second_database(house: &House) -> String {
     name
 }
 
-async fn login_to(house: &House, database: &str, user: &str, password: &str) -> Client {
+pub(super) async fn login_to(house: &House, database: &str, user: &str, password: &str) -> Client {
     let mut config = Config::new();
     config.host("127.0.0.1").port(house.pg.port()).dbname(database).user(user).password(password);
     let (client, connection) = config.connect(NoTls).await.unwrap();

@@ -2,14 +2,18 @@
 //! and real servers. What only the API can be asked is in `api`; what only the rooms behind it know is elsewhere.
 
 mod auditing;
+mod backups;
 mod credentials;
 mod disk;
 mod home;
 mod leases;
 mod looking;
+mod numbers;
 mod process;
 mod refusals;
 mod reloading;
+mod replaced;
+mod rotating;
 mod running;
 mod secrecy;
 mod starting;

@@ -65,7 +65,11 @@ async fn target_down(engine: Engine) {
     own.halt().await.unwrap();
     let refused = app.mayfly(&["creds", &role]).await;
     let words = refused.refused(8);
-    assert!(words.contains("target cannot be reached") && words.contains("hint: try again in"), "{words}");
+    assert!(
+        words.contains(&format!("the target {engine} cannot be reached"))
+            && words.contains("hint: try again in"),
+        "{words}"
+    );
     let doctor = served.administrator().mayfly(&["doctor", engine.as_str()]).await;
     assert_eq!(doctor.code(), 11, "{doctor:?}");
     let released = app.mayfly(&["lease", "release", &before.lease, "--wait", "--timeout", "1s"]).await;

@@ -312,6 +312,8 @@ async fn more_than_a_page_of_leases_is_compared_whole() {
     assert_eq!((counts.vanished, counts.orphans, counts.remaining), (367, 367, 0));
     crate::support::eventually("all ended", async || {
         let live = world.store.live_by_target().await.unwrap();
+        // An attempt may fail on a server that others use as well.
+        world.pass(1);
         (live == [(shop(), 368)]).then_some(())
     })
     .await;

@@ -25,9 +25,7 @@ use crate::support::{
 
 /// Where accounts can be looked at.
 async fn places() -> Vec<Database> {
-    let mut places = databases().await;
-    places.retain(|place| place.engine == Engine::Postgres);
-    places
+    databases().await
 }
 
 fn shop() -> TargetName {
@@ -125,7 +123,17 @@ impl Database {
             Deed::Leave(group) if postgres => format!("REVOKE {group} FROM {name}"),
             Deed::GivePower if postgres => format!("ALTER ROLE {name} CREATEDB CREATEROLE"),
             Deed::GiveSuperuser if postgres => format!("ALTER ROLE {name} SUPERUSER"),
-            deed => panic!("{deed:?} on {}", self.engine),
+            Deed::Drop => format!("DROP USER '{name}'@'%'"),
+            Deed::Unmark => format!("UPDATE mayfly.accounts SET mark = NULL WHERE user = '{name}'"),
+            Deed::NeverExpire => {
+                format!("UPDATE mayfly.accounts SET expires_at = '9999-01-01' WHERE user = '{name}'")
+            }
+            Deed::Disable => format!("ALTER USER '{name}'@'%' ACCOUNT LOCK"),
+            Deed::Enable => format!("ALTER USER '{name}'@'%' ACCOUNT UNLOCK"),
+            Deed::Join(group) => format!("GRANT {group} TO '{name}'@'%'"),
+            Deed::Leave(group) => format!("REVOKE {group} FROM '{name}'@'%'"),
+            Deed::GivePower => format!("GRANT CREATE USER ON *.* TO '{name}'@'%'"),
+            Deed::GiveSuperuser => format!("GRANT ALL ON *.* TO '{name}'@'%' WITH GRANT OPTION"),
         };
         self.ask_superuser(self.server.unwrap(), &statement).await;
     }

@@ -59,9 +59,7 @@ async fn the_first_round_comes_shortly_after_the_start_and_the_next_in_its_time(
     let rounds = rounds(&world);
     let start = world.clock.now();
     rounds.open();
-    // At most two seconds' jitter: one step is enough.
-    world.pass(3);
-    world.reaches(first.id, StateName::Revoked).await;
+    closed(&world, first.id, 1).await;
     let second = world.issue().await.unwrap().lease;
     database.behind_our_back(&second.account.name, Deed::Drop).await;
     world.pass(800);

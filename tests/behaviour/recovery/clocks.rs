@@ -11,16 +11,17 @@ use std::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use mayfly::{
-    clock::{Clock, ManualClock},
-    domain::StateName,
+    clock::{Clock, ManualClock, SystemClock},
+    domain::{Engine, StateName},
     issuer::DueNotice as _,
+    sandbox::{Sample, SampleNames, Server},
 };
 
 use super::{meddled, second_reaper};
 use crate::support::{
-    eventually,
+    eventually, own_server,
     slate::assert_clean,
-    world::{caller, databases, expiry, request, ttl},
+    world::{Database, World, caller, databases, expiry, request, ttl},
 };
 
 #[tokio::test]
@@ -108,4 +109,126 @@ async fn a_later_lease_that_expires_earlier_ends_on_time() {
         world.reaches(long, StateName::Expired).await;
         assert_clean(&world, &database, database.server.unwrap()).await;
     }
+}
+
+/// How long PostgreSQL itself lets an account in for, by its own clock.
+async fn left(database: &Database, server: &Server, account: &str) -> f64 {
+    let question = format!(
+        "SELECT extract(epoch FROM rolvaliduntil - clock_timestamp()) FROM pg_roles WHERE rolname = '{account}'"
+    );
+    database.ask_superuser(server, &question).await[0].parse().unwrap()
+}
+
+/// A PostgreSQL server that may be set up at will, and a world whose clock is also what the target goes by.
+async fn on_one_clock(server: &Server, ahead: SignedDuration) -> (Database, World) {
+    let sample =
+        Sample::install(server, SampleNames::default(), &mayfly::random::SystemRandom).await.unwrap();
+    let database = Database::on(server, sample);
+    let clock = Arc::new(ManualClock::new(SystemClock.now() + ahead));
+    let target = World::target(database.settings("shop"), Arc::clone(&clock) as Arc<dyn Clock>);
+    let role = database.reading_role("shop-read", "shop");
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let world = World::at(directory, clock, vec![target], vec![role]).await;
+    (database, world)
+}
+
+fn offset(world: &World) -> SignedDuration {
+    let target = Arc::clone(world.catalogue.current().targets.values().next().unwrap());
+    target.clock_offset().unwrap().offset
+}
+
+/// The test's clock stands still between its steps, the server's does not.
+const TOLERANCE: f64 = 30.0;
+
+fn assert_about(left: f64, seconds: f64) {
+    assert!((left - seconds).abs() < TOLERANCE, "{left} s are left instead of {seconds}");
+}
+
+#[tokio::test]
+async fn a_server_whose_clock_differs_gives_a_lease_the_time_that_was_agreed() {
+    for ahead in [SignedDuration::from_hours(1), SignedDuration::from_hours(-25)] {
+        let Some(server) = own_server(Engine::Postgres, |_| {}).await else { return };
+        let (database, world) = on_one_clock(&server, ahead).await;
+        let app = caller("app", &["readers"]);
+        let issued = world.issue().await.unwrap();
+        let account = issued.lease.account.name.as_str();
+        assert_about(left(&database, &server, account).await, 300.0);
+        assert_about(offset(&world).as_secs_f64(), -ahead.as_secs_f64());
+        database.login(account, &issued.password).await.unwrap();
+        world.issuer.renew(&app, issued.lease.id, Some(ttl(1200))).await.unwrap();
+        assert_about(left(&database, &server, account).await, 1200.0);
+        let admin = caller("root", &["administrators"]);
+        let shown = world.issuer.targets(&admin).await.unwrap().remove(0).target.clock_offset().unwrap();
+        assert!(shown.is_notable());
+        world.issuer.release(&app, issued.lease.id).await.unwrap();
+        world.reaches(issued.lease.id, StateName::Released).await;
+        assert_clean(&world, &database, &server).await;
+        world.stop().await;
+        server.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_clock_of_ours_that_is_set_shortens_and_lengthens_no_lease_on_the_server() {
+    let Some(server) = own_server(Engine::Postgres, |_| {}).await else { return };
+    let (database, world) = on_one_clock(&server, SignedDuration::ZERO).await;
+    let app = caller("app", &["readers"]);
+    let first = world.issue().await.unwrap();
+    // Forward: what was issued by the old time has expired by the new one, and is ended and recorded so.
+    world.pass(7_200);
+    world.reaches(first.lease.id, StateName::Expired).await;
+    assert!(world.audit().await.iter().any(|record| record.action == "lease.expired"));
+    // The connections are the same, the offset that was measured on them is not.
+    let second = world.issue().await.unwrap();
+    let account = second.lease.account.name.as_str();
+    assert_about(left(&database, &server, account).await, 300.0);
+    assert_about(offset(&world).as_secs_f64(), -7_200.0);
+    // Back: the lease has its moment by our clock, which is now further away; renewing it says so on both sides.
+    world.pass(-7_200 - 86_400);
+    let third = world.issue().await.unwrap();
+    assert_about(left(&database, &server, third.lease.account.name.as_str()).await, 300.0);
+    assert_about(offset(&world).as_secs_f64(), 86_400.0);
+    assert_about(left(&database, &server, account).await, 300.0);
+    world.issuer.renew(&app, third.lease.id, Some(ttl(900))).await.unwrap();
+    assert_about(left(&database, &server, third.lease.account.name.as_str()).await, 900.0);
+    for id in [second.lease.id, third.lease.id] {
+        world.issuer.release(&app, id).await.unwrap();
+        world.reaches(id, StateName::Released).await;
+    }
+    assert_clean(&world, &database, &server).await;
+    world.stop().await;
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_time_zone_of_a_postgres_server_database_or_account_moves_an_expiry() {
+    let kathmandu = |spec: &mut mayfly::sandbox::ServerSpec| {
+        spec.settings.push(("timezone".to_owned(), "Asia/Kathmandu".to_owned()));
+        spec.settings.push(("datestyle".to_owned(), "SQL, DMY".to_owned()));
+    };
+    let Some(server) = own_server(Engine::Postgres, kathmandu).await else { return };
+    let (database, world) = on_one_clock(&server, SignedDuration::ZERO).await;
+    let names = database.sample.names.clone();
+    for statement in [
+        "ALTER SYSTEM SET timezone = 'Pacific/Kiritimati'".to_owned(),
+        "ALTER DATABASE postgres SET timezone = 'America/St_Johns'".to_owned(),
+        format!("ALTER ROLE {} SET timezone = 'Pacific/Marquesas'", names.administrator),
+        "SELECT pg_reload_conf()".to_owned(),
+    ] {
+        database.ask_superuser(&server, &statement).await;
+    }
+    let app = caller("app", &["readers"]);
+    let issued = world.issue().await.unwrap();
+    let account = issued.lease.account.name.as_str();
+    assert_about(left(&database, &server, account).await, 300.0);
+    assert_about(offset(&world).as_secs_f64(), 0.0);
+    database.login(account, &issued.password).await.unwrap();
+    world.pass(100);
+    world.issuer.renew(&app, issued.lease.id, Some(ttl(600))).await.unwrap();
+    assert_about(left(&database, &server, account).await, 600.0);
+    world.issuer.release(&app, issued.lease.id).await.unwrap();
+    world.reaches(issued.lease.id, StateName::Released).await;
+    assert_clean(&world, &database, &server).await;
+    world.stop().await;
+    server.stop().await.unwrap();
 }

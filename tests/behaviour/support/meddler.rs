@@ -9,7 +9,7 @@ use std::sync::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mayfly::{
-    domain::{Account, Drift, FoundAccount, LeaseId, ObjectCounts, Role},
+    domain::{Account, Drift, FoundAccount, LeaseId, ObjectCounts, Password, Role},
     target::{
         Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Survey,
         Target, TargetError, TargetErrorKind, TargetSettings, Which,
@@ -28,6 +28,8 @@ pub(crate) enum Step {
     EndSessions,
     SettleObjects,
     Remove,
+    ChangeOwnPassword,
+    ProveOwnPassword,
 }
 
 impl Step {
@@ -231,6 +233,16 @@ impl Target for Meddler {
         expires_at: Timestamp,
     ) -> Result<(), TargetError> {
         self.around(Step::PutRight, of.lease, || self.inner.put_right(of, drift, expires_at)).await
+    }
+
+    async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        let none = LeaseId::new(Timestamp::UNIX_EPOCH, 0);
+        self.around(Step::ChangeOwnPassword, none, || self.inner.change_own_password(password)).await
+    }
+
+    async fn prove_own_password(&self, password: &Password) -> Result<(), TargetError> {
+        let none = LeaseId::new(Timestamp::UNIX_EPOCH, 0);
+        self.around(Step::ProveOwnPassword, none, || self.inner.prove_own_password(password)).await
     }
 
     async fn ping(&self) -> Result<ServerVersion, TargetError> {

@@ -1,6 +1,9 @@
 //! A wire between Mayfly and a server that a test can disturb.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -26,7 +29,9 @@ pub(crate) enum Trap {
 struct State {
     paused: watch::Sender<bool>,
     swallowing: watch::Sender<bool>,
+    delay: Mutex<Duration>,
     trap: Mutex<Option<(Trap, &'static str)>>,
+    server: watch::Sender<u16>,
 }
 
 /// The wire. It ends when dropped.
@@ -44,10 +49,12 @@ impl Proxy {
         let state = Arc::new(State {
             paused: watch::Sender::new(false),
             swallowing: watch::Sender::new(false),
+            delay: Mutex::default(),
             trap: Mutex::default(),
+            server: watch::Sender::new(server),
         });
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, server, Arc::clone(&state))));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&state))));
         Self { port, state, stop }
     }
 
@@ -59,6 +66,16 @@ impl Proxy {
     /// Nothing passes in either direction until [`Proxy::resume`]; connections are accepted.
     pub(crate) fn pause(&self) {
         self.state.paused.send_replace(true);
+    }
+
+    /// Leads to another server from now on; connections that there are, are cut.
+    pub(crate) fn lead_to(&self, server: u16) {
+        self.state.server.send_replace(server);
+    }
+
+    /// From now on everything that the server says takes this much longer.
+    pub(crate) fn delay(&self, delay: Duration) {
+        *self.state.delay.lock().unwrap() = delay;
     }
 
     /// Everything passes again, what was held first.
@@ -84,7 +101,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: u16, state: Arc<State>) {
+async fn accept(listener: TcpListener, state: Arc<State>) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
@@ -92,13 +109,16 @@ async fn accept(listener: TcpListener, server: u16, state: Arc<State>) {
         connections.spawn(async move {
             let mut paused = state.paused.subscribe();
             let _ = paused.wait_for(|paused| !paused).await;
-            let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
+            let mut moved = state.server.subscribe();
+            let port = *moved.borrow_and_update();
+            let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
             let cut = CancellationToken::new();
             tokio::select! {
                 () = up(&state, from_client, to_server, &cut) => {}
                 () = down(&state, from_server, to_client, &cut) => {}
+                _ = moved.changed() => {}
             }
         });
     }
@@ -140,6 +160,8 @@ async fn down(state: &State, mut server: OwnedReadHalf, mut client: OwnedWriteHa
         if cut.is_cancelled() {
             return;
         }
+        let delay = *state.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
         let message = buffer.get(..length).unwrap();
         if !*state.swallowing.borrow() && client.write_all(message).await.is_err() {
             return;

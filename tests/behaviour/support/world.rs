@@ -15,6 +15,7 @@ use mayfly::{
     },
     identity::Caller,
     issuer::{Catalogue, CatalogueHandle, IssueRequest, Issued, Issuer, IssuerParts, KnownServers, Refusal},
+    metrics::Metrics,
     random::SystemRandom,
     reaper::{Reaper, ReaperParts},
     sandbox::{Sample, Server},
@@ -137,6 +138,8 @@ pub(crate) struct World {
     pub(crate) issuer: Arc<Issuer>,
     pub(crate) reaper: Arc<Reaper>,
     pub(crate) catalogue: Arc<CatalogueHandle>,
+    pub(crate) health: Arc<HealthBoard>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) directory: Arc<TempDir>,
 }
 
@@ -176,13 +179,14 @@ impl World {
             catalogue.roles.insert(role.name.clone(), Arc::new(role));
         }
         let catalogue = Arc::new(CatalogueHandle::new(catalogue));
-        let health = Arc::new(HealthBoard::default());
+        let (health, metrics) = (Arc::new(HealthBoard::default()), Arc::new(Metrics::default()));
         let reaper = Arc::new(Reaper::new(ReaperParts {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             random: Arc::new(SystemRandom),
             store: Arc::clone(&store) as Arc<dyn Store>,
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
         }));
         let issuer = Arc::new(Issuer::new(IssuerParts {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -194,11 +198,12 @@ impl World {
                 Arc::clone(&store) as Arc<dyn Store>,
                 Arc::clone(&health),
             )),
-            health,
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
             reaper: Arc::clone(&reaper) as Arc<_>,
         }));
         reaper.open_lanes().await.unwrap();
-        Self { clock, store, issuer, reaper, catalogue, directory }
+        Self { clock, store, issuer, reaper, catalogue, health, metrics, directory }
     }
 
     /// Stops everything and closes the store, as a restart does.

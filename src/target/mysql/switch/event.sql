@@ -1,5 +1,5 @@
 ON SCHEDULE EVERY 1 SECOND ON COMPLETION PRESERVE ENABLE
-COMMENT 'mayfly switch, version 1' DO
+COMMENT 'mayfly switch, version 2' DO
 BEGIN
   DECLARE began datetime(6) DEFAULT SYSDATE(6);
   DECLARE finished boolean DEFAULT FALSE;

@@ -4,7 +4,7 @@ use super::look;
 use crate::target::{
     Expiry, Finding, TargetError,
     mysql::{
-        Mysql, connect::Server, examine::held, flavour::Flavour, grants::Grants, link::Link,
+        Mysql, connect::Server, examine::held, flavour::Flavour, grants::Grants, identity, link::Link,
         privileges::Privilege,
     },
 };
@@ -41,6 +41,11 @@ pub(in crate::target::mysql) async fn findings(
     }
     if seen.is_altered() {
         let words = "the event of the dead-man's switch does not do what it does in this version";
+        let remedy = format!("-- mayfly doctor --config FILE --install {}", target.settings.name);
+        findings.push(Finding::problem(words).mended_by(remedy));
+    }
+    if identity::drawn(link.connection()).await?.is_none() {
+        let words = "the server has no identity that its replicas share, so a failover to one looks like another server";
         let remedy = format!("-- mayfly doctor --config FILE --install {}", target.settings.name);
         findings.push(Finding::problem(words).mended_by(remedy));
     }

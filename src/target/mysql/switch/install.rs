@@ -1,12 +1,16 @@
 //! Installing and upgrading the switch, by the administration account or as SQL for somebody else.
 
-use super::{CREATE_SCHEMA, CREATE_TABLE, EVENT, SCHEMA, Switch, VERSION, look};
+use super::{
+    ADD_MARKS, CREATE_SCHEMA, CREATE_SERVER, CREATE_TABLE, DRAW_IDENTITY, EVENT, SCHEMA, Switch, VERSION,
+    look,
+};
 use crate::target::{
     TargetError, TargetErrorKind,
     mysql::{
         connect::{SQL_MODE, Server},
         errors::{self, Step},
         flavour::Flavour,
+        identity,
         link::Link,
         privileges::Privilege,
         quote,
@@ -14,20 +18,14 @@ use crate::target::{
 };
 
 /// Installs what is missing and puts right what is not as it should be. The event is replaced in one statement, so that it
-/// is never gone.
+/// is never gone, and last, so that the tables are of its version or later.
 ///
 /// # Errors
 /// When the administration account lacks a privilege, or a later version is there.
 pub(in crate::target::mysql) async fn install(link: &mut Link<'_>) -> Result<Vec<String>, TargetError> {
     let before = look(link).await?;
     refuse_newer(&before)?;
-    let mut done = Vec::new();
-    if !has_table(link).await? {
-        for statement in [CREATE_SCHEMA, CREATE_TABLE] {
-            run(link, statement).await?;
-        }
-        done.push("created the table mayfly.accounts".to_owned());
-    }
+    let mut done = install_tables(link).await?;
     let wanted = match &before.event {
         None => {
             run(link, &format!("CREATE EVENT mayfly.expire\n{EVENT}")).await?;
@@ -51,6 +49,31 @@ pub(in crate::target::mysql) async fn install(link: &mut Link<'_>) -> Result<Vec
     Ok(done)
 }
 
+async fn install_tables(link: &mut Link<'_>) -> Result<Vec<String>, TargetError> {
+    let tables = Tables::look(link).await?;
+    let mut done = Vec::new();
+    if !tables.accounts {
+        for statement in [CREATE_SCHEMA, CREATE_TABLE] {
+            run(link, statement).await?;
+        }
+        done.push("created the table mayfly.accounts".to_owned());
+    } else if !tables.marks {
+        run(link, ADD_MARKS).await?;
+        done.push("gave the table mayfly.accounts a place for marks".to_owned());
+    }
+    if !tables.server {
+        run(link, CREATE_SERVER).await?;
+        done.push("created the table mayfly.server".to_owned());
+    }
+    if identity::drawn(link.connection()).await?.is_none() {
+        for statement in DRAW_IDENTITY {
+            run(link, statement).await?;
+        }
+        done.push("drew an identity for the server and its replicas".to_owned());
+    }
+    Ok(done)
+}
+
 /// The statements for an administrator of the server, as its command-line client takes them. The event runs with the
 /// rights of the administration account, which is granted what it needs besides.
 ///
@@ -59,10 +82,11 @@ pub(in crate::target::mysql) async fn install(link: &mut Link<'_>) -> Result<Vec
 pub(in crate::target::mysql) async fn script(link: &mut Link<'_>) -> Result<String, TargetError> {
     let seen = look(link).await?;
     refuse_newer(&seen)?;
-    Ok(compose(link.server(), &seen))
+    let tables = Tables::look(link).await?;
+    Ok(compose(link.server(), &seen, tables))
 }
 
-fn compose(server: &Server, seen: &Switch) -> String {
+fn compose(server: &Server, seen: &Switch, tables: Tables) -> String {
     let verb = if seen.event.is_some() { "ALTER" } else { "CREATE" };
     let mut lines = vec![
         format!("-- The dead-man's switch, version {VERSION}. To be run by an administrator of the server."),
@@ -71,6 +95,11 @@ fn compose(server: &Server, seen: &Switch) -> String {
     lines.push(Privilege::Expiries.grant(server));
     lines.push(format!("{CREATE_SCHEMA};"));
     lines.push(format!("{CREATE_TABLE};"));
+    if tables.accounts && !tables.marks {
+        lines.push(format!("{ADD_MARKS};"));
+    }
+    lines.push(format!("{CREATE_SERVER};"));
+    lines.extend(DRAW_IDENTITY.map(|statement| format!("{statement};")));
     lines.push("DELIMITER //".to_owned());
     lines.push(format!("{verb} DEFINER = {} EVENT mayfly.expire\n{EVENT}//", server.administrator));
     lines.push("DELIMITER ;".to_owned());
@@ -93,13 +122,29 @@ fn refuse_newer(seen: &Switch) -> Result<(), TargetError> {
     Err(TargetError::new(TargetErrorKind::Refused, message))
 }
 
-async fn has_table(link: &mut Link<'_>) -> Result<bool, TargetError> {
-    let question = format!(
-        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = 'accounts'",
-        quote::literal(SCHEMA)?
-    );
-    let found: Vec<String> = link.ask("its tables", &question).await?;
-    Ok(!found.is_empty())
+/// Which of the tables there are, as far as the administration account may see them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tables {
+    accounts: bool,
+    /// The table of accounts has a place for marks.
+    marks: bool,
+    server: bool,
+}
+
+impl Tables {
+    async fn look(link: &mut Link<'_>) -> Result<Self, TargetError> {
+        let question = format!(
+            "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {}",
+            quote::literal(SCHEMA)?
+        );
+        let columns: Vec<(String, String)> = link.ask("its tables", &question).await?;
+        let has = |table: &str, column: &str| columns.iter().any(|(of, name)| of == table && name == column);
+        Ok(Self {
+            accounts: has("accounts", "user"),
+            marks: has("accounts", "mark"),
+            server: has("server", "identity"),
+        })
+    }
 }
 
 async fn run(link: &mut Link<'_>, statement: &str) -> Result<(), TargetError> {
@@ -130,8 +175,10 @@ mod tests {
             switch: None,
         };
         let page = include_str!("../../../../docs/dead-mans-switch.md");
-        let script = compose(&server, &Switch { scheduler: "ON".to_owned(), event: None });
+        let seen = Switch { scheduler: "ON".to_owned(), event: None };
+        let script = compose(&server, &seen, Tables::default());
         assert!(page.contains(&script), "docs/dead-mans-switch.md does not show:\n{script}");
+        assert!(page.contains(ADD_MARKS), "docs/dead-mans-switch.md does not show:\n{ADD_MARKS}");
     }
 
     #[test]
@@ -140,7 +187,8 @@ mod tests {
             include_str!("../../../../deploy/init/mysql.sh"),
             include_str!("../../../../deploy/init/mariadb.sh"),
         ] {
-            for statement in [CREATE_SCHEMA, CREATE_TABLE, EVENT] {
+            let [variable, draw] = DRAW_IDENTITY;
+            for statement in [CREATE_SCHEMA, CREATE_TABLE, CREATE_SERVER, variable, draw, EVENT] {
                 assert!(script.contains(statement), "deploy/init does not have:\n{statement}");
             }
         }

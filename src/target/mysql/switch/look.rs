@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::{COMMENT, SCHEMA, VERSION, body};
+use super::{COMMENT, MARKS, SCHEMA, VERSION, body};
 use crate::{
     domain::TargetName,
     target::{
@@ -76,7 +76,21 @@ pub(in crate::target::mysql) async fn look(link: &mut Link<'_>) -> Result<Switch
     Ok(Switch { scheduler, event })
 }
 
-/// Looks at the switch unless this connection did a moment ago. `true`: it is there, and expiries are to be written.
+/// What a server has to keep expiries and marks in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::target::mysql) enum Registry {
+    /// Nothing.
+    Absent,
+    /// The table of version 1, which has no place for marks.
+    WithoutMarks,
+    /// The table.
+    Whole,
+}
+
+/// Looks at the switch unless this connection did a moment ago: what expiries are to be written to.
+///
+/// An old version is not put up with where the server is to see to expiry: on MariaDB an account without a mark is one
+/// that nobody may end once its lease is lost.
 ///
 /// # Errors
 /// When it would not do its work and the target's accounts are not to be without.
@@ -84,7 +98,7 @@ pub(in crate::target::mysql) async fn required(
     link: &mut Link<'_>,
     expiry: Expiry,
     target: &TargetName,
-) -> Result<bool, TargetError> {
+) -> Result<Registry, TargetError> {
     let now = link.clock().now();
     let switch = match link.seen_switch() {
         Some((at, switch)) if (SignedDuration::ZERO..TRUSTED).contains(&now.duration_since(at)) => switch,
@@ -97,15 +111,49 @@ pub(in crate::target::mysql) async fn required(
     match (switch.trouble(link, target), expiry) {
         (Some(trouble), Expiry::Server) => {
             link.forget_switch();
-            let message = format!("accounts would not expire on the target: {}", trouble.words);
-            Err(TargetError::new(TargetErrorKind::Refused, message).mended_by(trouble.remedy))
+            Err(trouble.into())
         }
-        (_, Expiry::Issuer) => Ok(switch.event.is_some()),
-        (None, Expiry::Server) => Ok(true),
+        (_, Expiry::Issuer) | (None, Expiry::Server) => Ok(switch.registry()),
+    }
+}
+
+/// What expiries and marks are to be read from. The rest of the switch may be in trouble.
+///
+/// # Errors
+/// When there is nothing and the target's accounts are not to be without.
+pub(in crate::target::mysql) async fn registry(
+    link: &mut Link<'_>,
+    expiry: Expiry,
+    target: &TargetName,
+) -> Result<Registry, TargetError> {
+    let switch = look(link).await?;
+    match (switch.registry(), expiry) {
+        (Registry::Absent, Expiry::Server) => Err(switch.refusal(link, target)),
+        (registry, _) => Ok(registry),
+    }
+}
+
+impl From<Trouble> for TargetError {
+    fn from(trouble: Trouble) -> Self {
+        let message = format!("accounts would not expire on the target: {}", trouble.words);
+        TargetError::new(TargetErrorKind::Refused, message).mended_by(trouble.remedy)
     }
 }
 
 impl Switch {
+    fn registry(&self) -> Registry {
+        match &self.event {
+            None => Registry::Absent,
+            Some(event) if event.version < MARKS => Registry::WithoutMarks,
+            Some(_) => Registry::Whole,
+        }
+    }
+
+    fn refusal(&self, link: &Link<'_>, target: &TargetName) -> TargetError {
+        let unseen = || TargetError::new(TargetErrorKind::Refused, "the target has no dead-man's switch");
+        self.trouble(link, target).map_or_else(unseen, TargetError::from)
+    }
+
     /// The first reason why accounts would not expire.
     pub(in crate::target::mysql) fn trouble(&self, link: &Link<'_>, target: &TargetName) -> Option<Trouble> {
         let server = link.server();

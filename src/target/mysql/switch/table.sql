@@ -5,6 +5,8 @@ CREATE TABLE IF NOT EXISTS mayfly.accounts (
   expires_at datetime(6) NOT NULL,
   locked_at datetime(6) NULL,
   trouble varchar(255) NULL,
+  mark varchar(512) NULL,
+  own_statements boolean NULL,
   PRIMARY KEY (user, host),
   KEY due (expires_at)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT 'Accounts of Mayfly and when they expire, in UTC'

@@ -6,6 +6,7 @@ mod leases;
 mod limits;
 mod listing;
 mod secrets;
+mod tally;
 mod whole_store;
 
 use std::{sync::Arc, time::Duration};
@@ -15,7 +16,7 @@ use mayfly::{
     store::{LeaseFilter, PageRequest, Store},
 };
 
-pub(crate) use self::{found::*, leases::*, limits::*, listing::*, secrets::*, whole_store::*};
+pub(crate) use self::{found::*, leases::*, limits::*, listing::*, secrets::*, tally::*, whole_store::*};
 
 /// How long anything may take that is expected to happen.
 const SOON: Duration = Duration::from_secs(10);
@@ -43,6 +44,7 @@ macro_rules! conformance {
             due_leases_come_most_overdue_first_and_only_of_their_target,
             an_end_put_off_by_a_clock_that_was_wrong_is_due,
             live_leases_are_counted_by_target,
+            live_leases_are_tallied_by_state_and_by_what_is_overdue,
             changes_are_told_after_they_are_durable_and_only_then,
             leases_are_found_by_their_identifiers,
             a_lease_found_again_after_its_end_is_live_again,

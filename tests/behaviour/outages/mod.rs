@@ -1,5 +1,10 @@
 //! Targets that are down, hang, or lose the connection at the worst moment; and a store that cannot write.
 
+mod circuits;
+mod connections;
+mod failover;
+mod many;
+
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
