@@ -31,11 +31,21 @@ async fn a_replica_cut_off_from_the_store_refuses_says_so_and_recovers_by_itself
     for silent in [true, false] {
         becomes(&callers[0], ServingStatus::Serving).await;
         let wire = &fleet.replicas[0].store;
-        if silent { wire.pause() } else { wire.sever() }
+        if silent {
+            wire.pause()
+        } else {
+            wire.sever()
+        }
         let asked = tokio::time::timeout(Duration::from_secs(12), callers[0].issue(&role, LONG, "")).await;
         let refused = asked.expect("it does not answer").unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
         becomes(&callers[0], ServingStatus::NotServing).await;
+        // However often it is asked meanwhile, whoever asked is not shut out afterwards.
+        let asked =
+            (0..30).map(|_| tokio::time::timeout(Duration::from_secs(12), callers[0].lease("leases/none")));
+        for answer in futures_util::future::join_all(asked).await {
+            assert!(answer.expect("it does not answer").is_err());
+        }
         callers[1].issue(&role, LONG, "").await.unwrap();
         assert_eq!(health(&callers[1]).await, ServingStatus::Serving);
         wire.resume();
@@ -53,7 +63,11 @@ async fn what_a_replica_cannot_reach_is_ended_by_one_that_can() {
     for silent in [true, false] {
         let held = callers[0].issue(&role, LONG, "").await.unwrap();
         let wire = &fleet.replicas[0].targets["postgres"];
-        if silent { wire.pause() } else { wire.sever() }
+        if silent {
+            wire.pause()
+        } else {
+            wire.sever()
+        }
         // Asked of the one that cannot do it.
         callers[0].revoke_on("postgres").await.unwrap();
         let ended = async {
