@@ -295,7 +295,8 @@ impl WriterTask {
         for command in group.iter() {
             command.needs(&mut needs);
         }
-        let opened = session.bounded(exchange::open(session, statements, writing, &needs, &**clock)).await?;
+        let open = Box::pin(exchange::open(session, statements, writing, &needs, &**clock));
+        let opened = session.bounded(open).await?;
         let Some(Opened { head, written, offset, facts }) = opened else {
             return Err(Failure::fenced(&writing.replica));
         };

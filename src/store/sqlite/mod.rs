@@ -115,7 +115,7 @@ impl SqliteStore {
         };
         let writer = Writer::start(connection, hold, state, bounds)?;
         let readers = Readers::new(path, options.readers.max(1));
-        Ok(Self { writer, readers, announcements, tokens, instance, former, commits })
+        Ok(Self { writer, readers, announcements, tokens, instance, commits, former })
     }
 }
 
