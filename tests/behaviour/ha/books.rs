@@ -69,17 +69,20 @@ pub(super) async fn assert_in_order(plan: &Plan, stopped: &[&Replica]) {
 
 /// Verifies every replica's chain and all against each other; returns their ends and all records.
 async fn verify_together(plan: &Plan) -> (BTreeMap<String, ChainHead>, Vec<Record>) {
-    let (mut all, mut heads, mut records) = (ChainsVerifier::default(), BTreeMap::new(), Vec::new());
+    let (mut heads, mut records) = (BTreeMap::new(), Vec::new());
     for row in plan.store.ask("SELECT replica, seq, encode(hash, 'hex') FROM chain").await.unwrap() {
         let hash = Digest::try_from(row[2].clone()).unwrap();
-        let head = ChainHead { seq: row[1].parse().unwrap(), hash };
-        let mut chain = ChainVerifier::new(Some(row[0].clone()), Some(head));
-        let statement = format!("SELECT record FROM audit WHERE replica = '{}' ORDER BY seq", row[0]);
+        heads.insert(row[0].clone(), ChainHead { seq: row[1].parse().unwrap(), hash });
+    }
+    let known: Vec<_> = heads.iter().map(|(name, head)| (Some(name.clone()), *head)).collect();
+    let mut all = ChainsVerifier::knowing(&known);
+    for name in heads.keys() {
+        let mut chain = ChainVerifier::new(Some(name.clone()));
+        let statement = format!("SELECT record FROM audit WHERE replica = '{name}' ORDER BY seq");
         for line in plan.store.ask(&statement).await.unwrap() {
-            records.push(chain.line(&line[0]).unwrap_or_else(|error| panic!("{}: {error}", row[0])));
+            records.push(chain.line(&line[0]).unwrap_or_else(|error| panic!("{name}: {error}")));
         }
         all.add(chain).unwrap_or_else(|error| panic!("{error}"));
-        heads.insert(row[0].clone(), head);
     }
     all.finish(true).unwrap_or_else(|error| panic!("{error}"));
     (heads, records)
