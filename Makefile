@@ -8,11 +8,13 @@ MAKEFLAGS += --no-print-directory
 # Words after `--` for the tests, such as `make test FILTER=reaper`.
 FILTER ?=
 
-# For `make crash`: how often the server is killed at random, and the seed of an earlier run to repeat.
+# For `make crash` and `make ha`: how often the server is killed at random, how many things go wrong, and the seed of an earlier run to
+# repeat.
 KILLS ?= 500
+FAULTS ?= 80
 SEED ?=
 
-.PHONY: help demo test crash matrix lint deps bench bench-quick docs build clean-cache
+.PHONY: help demo test crash ha matrix lint deps bench bench-quick docs build clean-cache
 
 help: ## Says what there is.
 	@printf 'Mayfly: database credentials that live for minutes.\n\n'
@@ -36,6 +38,11 @@ crash: ## Kills the server at every crash point, then KILLS=500 times at random 
 	@scripts/prerequisites.sh build
 	@scripts/servers.sh postgres mariadb mysql
 	@MAYFLY_CRASH_SEED=$(SEED) MAYFLY_CRASH_KILLS=$(KILLS) scripts/crash.sh
+
+ha: ## Lets everything go wrong with three replicas on one store, FAULTS=80 times at random under load; SEED=… repeats a run.
+	@scripts/prerequisites.sh build
+	@scripts/servers.sh postgres mariadb mysql
+	@MAYFLY_HA_SEED=$(SEED) MAYFLY_HA_FAULTS=$(FAULTS) scripts/ha.sh
 
 matrix: ## Runs the integration tests on PostgreSQL 15, 16, 17, 18, MariaDB 10.11 and MySQL 9: one line a version.
 	@scripts/prerequisites.sh build

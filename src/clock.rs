@@ -1,6 +1,9 @@
 //! Time as a parameter: everything that asks for the time, or waits for one, takes a [`Clock`].
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +18,12 @@ pub trait Clock: Send + Sync {
     /// Returns once the clock shows `deadline` or later. It may return early, for example when the clock was set: ask
     /// [`Clock::now`] again.
     async fn sleep_until(&self, deadline: Timestamp);
+
+    /// Time passed since a moment that stays the same while the process lives. Where the system has such a clock, nobody sets
+    /// it, and it goes on while the process is stopped and while the machine sleeps. By default [`Clock::now`] counts.
+    fn uptime(&self) -> Duration {
+        Duration::try_from(self.now().duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default()
+    }
 }
 
 /// The system's clock.
@@ -36,6 +45,16 @@ impl Clock for SystemClock {
         if deadline > self.now() {
             wall::sleep_until(deadline, self.now()).await;
         }
+    }
+
+    fn uptime(&self) -> Duration {
+        #[cfg(target_os = "linux")]
+        let clock = rustix::time::ClockId::Boottime;
+        #[cfg(not(target_os = "linux"))]
+        let clock = rustix::time::ClockId::Monotonic;
+        let read = rustix::time::clock_gettime(clock);
+        let seconds = u64::try_from(read.tv_sec).unwrap_or_default();
+        Duration::new(seconds, u32::try_from(read.tv_nsec).unwrap_or_default())
     }
 }
 
@@ -157,5 +176,11 @@ mod tests {
         assert!(!sleeper.is_finished());
         clock.advance(SignedDuration::from_secs(1));
         sleeper.await.unwrap();
+    }
+
+    #[test]
+    fn uptime_passes() {
+        let before = SystemClock.uptime();
+        assert!(before > Duration::ZERO && SystemClock.uptime() >= before);
     }
 }

@@ -1,4 +1,4 @@
-//! Places at which a test has the process killed, to see what is left behind.
+//! Places at which a test has the process killed, to see what is left behind, or stopped, to see what it does when it goes on.
 //!
 //! Only programs built with debug assertions can be armed; in an optimised build [`here`] is nothing. Whoever adds a step
 //! whose half-way state matters adds a point before and after its effect, and the sweep over all points tests it.
@@ -11,7 +11,10 @@ use std::{
     },
 };
 
-/// The variable of the environment that arms a point: its name, or its name and the time it is passed, as in `issue.created:3`.
+use rustix::process::{Signal, getpid, kill_process};
+
+/// The variable of the environment that arms a point: its name, or its name and the time it is passed, as in `issue.created:3`. With
+/// `:stop` at the end the process is stopped there, as by SIGSTOP, instead of killed.
 pub const VARIABLE: &str = "MAYFLY_CRASH_AT";
 
 macro_rules! points {
@@ -119,6 +122,7 @@ points! {
 struct Armed {
     point: Point,
     passes: AtomicU32,
+    signal: Signal,
 }
 
 static ARMED: OnceLock<Armed> = OnceLock::new();
@@ -135,26 +139,30 @@ pub struct Charge {
     pub point: Point,
     /// At which pass.
     pub pass: u32,
+    /// It is stopped, not killed.
+    pub stop: bool,
 }
 
 impl FromStr for Charge {
     type Err = UnknownPoint;
 
     fn from_str(text: &str) -> Result<Self, UnknownPoint> {
-        let (name, pass) = text.split_once(':').unwrap_or((text, "1"));
+        let stopped = text.strip_suffix(":stop");
+        let (name, pass) = stopped.unwrap_or(text).split_once(':').unwrap_or((stopped.unwrap_or(text), "1"));
         let point = Point::ALL.iter().copied().find(|point| point.as_str() == name);
         let pass = pass.parse().ok().filter(|pass| *pass > 0);
         let (Some(point), Some(pass)) = (point, pass) else { return Err(UnknownPoint(text.to_owned())) };
-        Ok(Charge { point, pass })
+        Ok(Charge { point, pass, stop: stopped.is_some() })
     }
 }
 
 /// Arms a point for the rest of the process's life. Only the first call counts.
 pub fn arm(charge: Charge) {
-    let _ = ARMED.set(Armed { point: charge.point, passes: AtomicU32::new(charge.pass) });
+    let signal = if charge.stop { Signal::STOP } else { Signal::KILL };
+    let _ = ARMED.set(Armed { point: charge.point, passes: AtomicU32::new(charge.pass), signal });
 }
 
-/// Marks a place. Kills the process by SIGKILL, as a crash would, when this place is armed and has been passed often enough.
+/// Marks a place. Kills the process by SIGKILL, as a crash would (or stops it), when this place is armed and has been passed often enough.
 #[inline]
 pub fn here(point: Point) {
     if cfg!(debug_assertions) {
@@ -167,9 +175,9 @@ fn die_if_armed(point: Point) {
     if armed.passes.fetch_sub(1, Ordering::SeqCst) != 1 {
         return;
     }
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    let _ = kill_process(getpid(), armed.signal);
     // The signal may take a moment; nothing may happen after this line.
-    loop {
+    while armed.signal == Signal::KILL {
         std::thread::park();
     }
 }
@@ -181,8 +189,13 @@ mod tests {
     #[test]
     fn a_charge_is_a_point_and_a_pass() {
         let charge = |text: &str| text.parse::<Charge>();
-        assert_eq!(charge("issue.begun"), Ok(Charge { point: Point::IssueBegun, pass: 1 }));
-        assert_eq!(charge("issue.created:3"), Ok(Charge { point: Point::IssueCreated, pass: 3 }));
+        assert_eq!(charge("issue.begun"), Ok(Charge { point: Point::IssueBegun, pass: 1, stop: false }));
+        assert_eq!(charge("issue.created:3"), Ok(Charge { point: Point::IssueCreated, pass: 3, stop: false }));
+        assert_eq!(
+            charge("issue.created:2:stop"),
+            Ok(Charge { point: Point::IssueCreated, pass: 2, stop: true })
+        );
+        assert_eq!(charge("issue.begun:stop"), Ok(Charge { point: Point::IssueBegun, pass: 1, stop: true }));
         for text in ["", "issue", "issue.begun:0", "issue.begun:x", "issue.begun:"] {
             assert!(charge(text).is_err(), "{text:?}");
         }

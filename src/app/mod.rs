@@ -6,10 +6,11 @@ mod assemble;
 mod error;
 mod open;
 mod reload;
+mod standing;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use error::{ReloadError, StartError};
@@ -86,7 +87,10 @@ impl Application {
         }
         // However this ends, nobody is to ask a store that is closed.
         let _numbers_stop = numbers_stop.drop_guard();
-        let served = self.server.serve(shutdown.clone()).await;
+        let halt = shutdown.child_token();
+        let (ready, standing) = watch_standing(&self.store, &halt);
+        let served = self.server.serve_while(ready, halt.clone()).await;
+        halt.cancel();
         tracing::info!("draining");
         let drained = tokio::time::timeout(self.grace, async {
             self.issuer.drain().await;
@@ -105,8 +109,28 @@ impl Application {
         }
         self.store.close().await;
         served?;
+        if let Some(fenced) = standing.await.ok().flatten() {
+            return Err(fenced.into());
+        }
         Ok(recorded?)
     }
+}
+
+/// Watches whether this process may serve, as far as others can serve in its stead. Ends its serving when another process does so
+/// under its name; that error is what it returns.
+fn watch_standing(
+    store: &Arc<dyn Store>,
+    halt: &CancellationToken,
+) -> (watch::Receiver<bool>, JoinHandle<Option<StoreError>>) {
+    let (ready, is_ready) = watch::channel(true);
+    let (store, halt) = (Arc::clone(store), halt.clone());
+    let watching = tokio::spawn(async move {
+        store.replica()?;
+        let fenced = halt.run_until_cancelled(standing::until_fenced(store, ready)).await?;
+        halt.cancel();
+        Some(fenced)
+    });
+    (is_ready, watching)
 }
 
 /// Names the chain that a start belongs to and the ends of the others, so that none of them can be cut off unnoticed.

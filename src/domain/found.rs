@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Account, AccountName, LeaseId, Mark};
+use super::{Account, AccountName, HostPattern, LeaseId, Mark};
 
 /// How far an expiry on the target may lie from the lease's without being drift: clocks are measured, not equal.
 pub const EXPIRY_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
@@ -105,17 +105,20 @@ pub fn drift(expected: &Expected<'_>, found: &FoundAccount, keeps_expiry: bool) 
     let mut drift = Vec::new();
     match expected.expires_at {
         None if found.may_log_in => drift.push(Drift::LoginEnabled),
-        None => {}
         Some(_) if !found.may_log_in => drift.push(Drift::LoginDisabled),
         Some(agreed) if keeps_expiry => drift.extend(expiry_drift(agreed, found.expires_at)),
-        Some(_) => {}
+        None | Some(_) => {}
     }
     let joined = found.member_of.iter().filter(|group| !expected.member_of.contains(group));
     drift.extend(joined.cloned().map(Drift::JoinedGroup));
     let left = expected.member_of.iter().filter(|group| !found.member_of.contains(group));
     drift.extend(left.cloned().map(Drift::LeftGroup));
     drift.extend(found.powers.iter().cloned().map(Drift::GainedPower));
-    let hosts = found.account.hosts.iter().filter(|host| !expected.account.hosts.contains(host));
+    // Servers keep hosts in lower case.
+    let agreed = |host: &&HostPattern| {
+        expected.account.hosts.iter().any(|agreed| agreed.as_str().eq_ignore_ascii_case(host.as_str()))
+    };
+    let hosts = found.account.hosts.iter().filter(|host| !agreed(host));
     drift.extend(hosts.map(|host| Drift::GainedHost(host.as_str().to_owned())));
     drift
 }
@@ -188,7 +191,7 @@ mod tests {
                 Drift::GainedHost("%".to_owned()),
             ]
         );
-        let with = |expires_at, may_log_in| FoundAccount { expires_at, may_log_in, ..found(&agreed) };
+        let with = |expires_at, may_log_in| FoundAccount { may_log_in, expires_at, ..found(&agreed) };
         let one = |found: FoundAccount| drift(&expected, &found, true);
         assert_eq!(one(with(Some(at(3661)), true)), [Drift::LivesLonger { until: Some(at(3661)) }]);
         assert_eq!(one(with(Some(at(3539)), true)), [Drift::EndsEarlier { until: at(3539) }]);
@@ -202,6 +205,11 @@ mod tests {
         let expected = Expected { account: &agreed, expires_at: None, member_of: &[] };
         let disabled = FoundAccount { may_log_in: false, member_of: Vec::new(), ..found(&agreed) };
         assert_eq!(drift(&expected, &disabled, true), []);
+        let shouted = Account { hosts: vec!["DB.Example.com".parse().unwrap()], ..agreed.clone() };
+        let stored = Account { hosts: vec!["db.example.com".parse().unwrap()], ..agreed.clone() };
+        let expected_there = Expected { account: &shouted, ..expected.clone() };
+        let there = FoundAccount { account: stored, ..disabled.clone() };
+        assert_eq!(drift(&expected_there, &there, true), [], "servers keep hosts in lower case");
         let enabled = drift(&expected, &found(&agreed), true);
         assert_eq!(enabled, [Drift::LoginEnabled, Drift::JoinedGroup("reader".to_owned())]);
         assert!(enabled.iter().all(Drift::widens));

@@ -340,6 +340,7 @@ impl LeaseState {
                 Ok(LeaseState::ending(EndCause::Expired, at, at))
             }
             (state, LeaseEvent::Due { .. })
+            | (state @ LeaseState::Ending { .. }, LeaseEvent::Reappeared { .. })
             | (
                 state @ (LeaseState::Ending { .. } | LeaseState::Ended { .. }),
                 LeaseEvent::EndRequested { .. },
@@ -369,7 +370,6 @@ impl LeaseState {
                     progress: report,
                 })
             }
-            (state @ LeaseState::Ending { .. }, LeaseEvent::Reappeared { .. }) => Ok(state),
             (_, event) => Err(IllegalTransition { from, event: event.participle() }),
         }
     }

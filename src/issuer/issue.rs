@@ -7,7 +7,7 @@
 //! The work runs in a task of its own, so that a caller who gives up cannot stop it half-way: it is completed and, nobody
 //! being there to take the credential, ended again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
@@ -36,6 +36,14 @@ const KEY_LIMIT: usize = 128;
 /// How long a request may wait, for the store and for its verifier, before its creation starts; one that waited longer is
 /// refused. So a creation that has started is over by its lease's provisioning deadline.
 const PREPARATION: SignedDuration = SignedDuration::from_secs(10);
+
+/// How soon a repeated request must be answered where others may answer the same one: by then its caller may have been given another
+/// password by another process, which must not be replaced.
+const REPETITION: SignedDuration = SignedDuration::from_secs(2);
+
+/// How soon after a credential was ready it must be noticed that its caller is gone, where the caller may have asked another process
+/// since.
+const UNHEARD: SignedDuration = SignedDuration::from_secs(1);
 
 /// How often the account of a lease that ended before its creation came through is tried to be taken back.
 const TAKE_BACKS: u32 = 3;
@@ -75,6 +83,9 @@ struct Delivery {
     issued: Issued,
     taken: oneshot::Sender<()>,
 }
+
+/// Where the outcome goes.
+type Reply = oneshot::Sender<Result<Delivery, Refusal>>;
 
 impl Delivery {
     fn take(self) -> Issued {
@@ -142,21 +153,31 @@ impl Issuer {
         self: Arc<Self>,
         attempt: Attempt,
         pass: Pass,
-        reply: oneshot::Sender<Result<Delivery, Refusal>>,
+        reply: Reply,
     ) {
         let (taken, was_taken) = oneshot::channel();
-        let issued = match self.provision(&attempt, pass).await {
+        let issued = match self.provision(&attempt, pass, &reply).await {
             Ok(issued) => issued,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
         let lease = issued.lease.clone();
         crash::here(Point::IssueReplying);
         drop(reply.send(Ok(Delivery { issued, taken })));
-        if was_taken.await.is_err() && lease.id == attempt.lease.id {
+        if was_taken.await.is_err()
+            && lease.id == attempt.lease.id
+            && !self.may_have_been_asked_again(&lease)
+        {
             let cause =
                 EndCause::Failed { reason: "the caller gave up before the credential was ready".into() };
             self.undo(&lease, cause, self.clock.now()).await;
         }
+    }
+
+    /// Whether another process may have answered the same request since: this one was stopped in between. Should nobody ask again,
+    /// nobody knows the password, and the lease expires.
+    fn may_have_been_asked_again(&self, lease: &Lease) -> bool {
+        let late = self.clock.now().duration_since(lease.updated_at) > UNHEARD;
+        late && lease.idempotency_key.is_some() && self.store.replica().is_some()
     }
 
     /// Checks the request and works out the lease it would become. Touches nothing.
@@ -201,7 +222,7 @@ impl Issuer {
     }
 
     /// Makes intent durable while the secret is being prepared, then provisions.
-    async fn provision(&self, attempt: &Attempt, pass: Pass) -> Result<Issued, Refusal> {
+    async fn provision(&self, attempt: &Attempt, pass: Pass, reply: &Reply) -> Result<Issued, Refusal> {
         let draft = attempt.draft(self.clock.now(), "lease.requested");
         let new = NewLease { lease: attempt.lease.clone(), limits: attempt.role.limits };
         let (begun, secret) =
@@ -210,7 +231,7 @@ impl Issuer {
             Ok(Begun::Fresh(lease)) => lease,
             Ok(Begun::Repeated(lease)) => {
                 let secret = secret.map_err(|error| Refusal::on_target(&lease.target, error))?;
-                return self.repeat(attempt, pass, lease, secret).await;
+                return self.repeat(attempt, pass, lease, secret, reply).await;
             }
             Err(error) => return Err(self.begin_refused(attempt, error).await),
         };
@@ -300,13 +321,15 @@ impl Issuer {
         }
     }
 
-    /// A repeated request: the same lease, with a fresh password, for the first reply may have been lost.
+    /// A repeated request: the same lease, with a fresh password, for the first reply may have been lost. The last password that was
+    /// asked for is the one that works.
     async fn repeat(
         &self,
         attempt: &Attempt,
         pass: Pass,
         lease: Lease,
         secret: Secret,
+        reply: &Reply,
     ) -> Result<Issued, Refusal> {
         match lease.state {
             // A role that was moved to another target since does not take the lease with it.
@@ -315,13 +338,13 @@ impl Issuer {
             LeaseState::Provisioning { .. } => {
                 let message = "the first request with this idempotency key is still under way";
                 let refusal = Refusal::new(RefusalKind::InProgress, message);
-                return Err(refusal.retry_after(std::time::Duration::from_secs(1)));
+                return Err(refusal.retry_after(Duration::from_secs(1)));
             }
             // It failed; once it is verified gone, the key is free for another try.
             LeaseState::Ending { cause: EndCause::Failed { .. }, .. } => {
                 let message = "what the first request with this idempotency key began is still being undone";
                 let refusal = Refusal::new(RefusalKind::InProgress, message);
-                return Err(refusal.retry_after(std::time::Duration::from_secs(5)));
+                return Err(refusal.retry_after(Duration::from_secs(5)));
             }
             LeaseState::Active { .. } | LeaseState::Ending { .. } | LeaseState::Ended { .. } => {
                 let message =
@@ -334,11 +357,35 @@ impl Issuer {
         self.store.record(draft).await?;
         crash::here(Point::RepeatRecorded);
         let account = LeasedAccount::of(&lease);
+        self.check_repetition(attempt)?;
+        if reply.is_closed() {
+            // Whoever asks and goes must not spoil the password that it, or another of its kind, has by now.
+            return Err(Refusal::new(RefusalKind::InProgress, "the caller gave up"));
+        }
         let replaced = attempt.target.replace_secret(account, &secret).await;
         pass.went(self.clock.now(), replaced.as_ref().err());
         replaced.map_err(|error| Refusal::on_target(&lease.target, error))?;
         crash::here(Point::RepeatReplaced);
+        if self.store.replica().is_some() {
+            self.check_repetition(attempt)?;
+            let now = self.store.lease(lease.id).await?;
+            if !now.is_some_and(|now| matches!(now.state, LeaseState::Active { .. })) {
+                let message = "what the first request with this idempotency key began ended meanwhile";
+                let refusal = Refusal::new(RefusalKind::InProgress, message);
+                return Err(refusal.retry_after(Duration::from_secs(1)));
+            }
+        }
         Ok(attempt.issued(lease, secret))
+    }
+
+    /// Refuses a repeated request that was made so long ago that its caller may have been answered elsewhere.
+    fn check_repetition(&self, attempt: &Attempt) -> Result<(), Refusal> {
+        let took = self.clock.now().duration_since(attempt.lease.created_at);
+        if self.store.replica().is_none() || took < REPETITION {
+            return Ok(());
+        }
+        let message = "the repeated request took too long; ask again";
+        Err(Refusal::new(RefusalKind::InProgress, message).retry_after(Duration::from_secs(1)))
     }
 
     async fn begin_refused(&self, attempt: &Attempt, error: BeginError) -> Refusal {
@@ -441,7 +488,7 @@ impl Attempt {
 
 fn created_too_late() -> Refusal {
     let message = "the target took so long to create the account that it was ended again";
-    Refusal::new(RefusalKind::TargetUnavailable, message).retry_after(std::time::Duration::from_secs(5))
+    Refusal::new(RefusalKind::TargetUnavailable, message).retry_after(Duration::from_secs(5))
 }
 
 /// The moment by which two waits in a row are over.

@@ -1,13 +1,16 @@
 //! Renewing: a later expiry, within what the role allowed when the lease was issued.
 //!
 //! The target moves first: should Mayfly die in between, the store's earlier expiry stands and the lease ends by it. A lease
-//! is renewed by one caller at a time: two at once could leave the earlier expiry on the target and the later one here.
+//! is renewed by one caller at a time: two at once could leave the earlier expiry on the target and the later one here. Where several
+//! processes share the store, each makes sure afterwards that the target has what the store says.
 
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Issuer, Refusal, RefusalKind, issue::after};
 use crate::{
@@ -17,8 +20,15 @@ use crate::{
     identity::Caller,
     metrics::RENEWED,
     policy,
-    target::LeasedAccount,
+    store::ApplyError,
+    target::{LeasedAccount, Target},
 };
+
+/// How soon after it was allowed a renewal must reach the target.
+const PROMPTLY: SignedDuration = SignedDuration::from_secs(3);
+
+/// How often a renewal looks whether target and store agree, while other processes renew the same lease.
+const AGREEMENTS: u32 = 5;
 
 /// Leases being renewed right now.
 #[derive(Default)]
@@ -88,6 +98,11 @@ impl Issuer {
         let target = self.target_of(&lease)?;
         let pass = self.pass_to(&lease.target)?;
         crash::here(Point::RenewPlanned);
+        // A process that was stopped here must not give the target an expiry of long ago: another may have renewed since.
+        if self.clock.now() > after_a(now, PROMPTLY) {
+            return Err(Refusal::new(RefusalKind::InProgress, "the renewal waited too long for its turn")
+                .retry_after(Duration::from_secs(1)));
+        }
         let renewed = target.renew(LeasedAccount::of(&lease), expires_at).await;
         pass.went(self.clock.now(), renewed.as_ref().err());
         renewed.map_err(|error| Refusal::on_target(&lease.target, error))?;
@@ -95,10 +110,56 @@ impl Issuer {
         let draft = Draft::new(self.clock.now(), caller.actor(), "lease.renewed", lease.resource_name())
             .with("expires_at", expires_at.to_string());
         let event = LeaseEvent::Renewed { expires_at };
-        let renewed = self.store.apply(lease.id, event, self.clock.now(), Some(draft)).await?;
+        let renewed = match self.store.apply(lease.id, event, self.clock.now(), Some(draft)).await {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                if matches!(error, ApplyError::Illegal { .. }) {
+                    self.take_back_renewal(&*target, &lease).await;
+                }
+                return Err(error.into());
+            }
+        };
         crash::here(Point::RenewStored);
-        Ok(renewed)
+        if self.store.replica().is_some() { self.agree(&*target, renewed).await } else { Ok(renewed) }
     }
+
+    /// Two processes may renew a lease at once, and the one with the earlier expiry may have come last to the target. Whoever is
+    /// last to tell the target finds here that it told what the store says.
+    async fn agree(&self, target: &dyn Target, mut lease: Lease) -> Result<Lease, Refusal> {
+        for _ in 0..AGREEMENTS {
+            let LeaseState::Active { expires_at } = lease.state else {
+                self.take_back_renewal(target, &lease).await;
+                let message = "the lease ended while it was being renewed";
+                return Err(Refusal::new(RefusalKind::Ended, message));
+            };
+            let told = target.renew(LeasedAccount::of(&lease), expires_at).await;
+            told.map_err(|error| Refusal::on_target(&lease.target, error))?;
+            let now = self.store.lease(lease.id).await?;
+            let now =
+                now.ok_or_else(|| Refusal::not_found(format!("there is no lease {}", lease.id)))?;
+            if now.state == lease.state {
+                return Ok(now);
+            }
+            lease = now;
+        }
+        let refusal = Refusal::new(RefusalKind::InProgress, "others renew this lease at the same time");
+        Err(refusal.retry_after(Duration::from_secs(1)))
+    }
+
+    /// A lease that ended while the target was being told of a later expiry: its login is disabled, whoever ends it. Whatever
+    /// fails here, its end does as well.
+    async fn take_back_renewal(&self, target: &dyn Target, lease: &Lease) {
+        if let Err(error) = target.disable(LeasedAccount::of(lease)).await {
+            tracing::warn!(
+                lease = %lease.id, error = &error as &dyn std::error::Error,
+                "the account of a lease that ended during its renewal is left to its end"
+            );
+        }
+    }
+}
+
+fn after_a(moment: Timestamp, wait: SignedDuration) -> Timestamp {
+    moment.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 fn too_long(lease: &Lease) -> Refusal {

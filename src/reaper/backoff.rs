@@ -15,6 +15,9 @@ pub(super) const TARGET_BOUND: Duration = Duration::from_secs(60);
 /// A lease that alone cannot be ended needs somebody's hand; it is tried every five minutes at the least.
 pub(super) const LEASE_BOUND: Duration = Duration::from_secs(300);
 
+/// What several processes share is tried often: whoever finds it back first goes on with what the others left.
+pub(super) const SHARED_BOUND: Duration = Duration::from_secs(2);
+
 /// When to try again after `failures` failures in a row (the first being 0): between three and five quarters of
 /// `FIRST * 2^failures`, the power bounded by `bound`.
 pub(super) fn next_attempt(now: Timestamp, failures: u32, bound: Duration, random: &dyn Random) -> Timestamp {

@@ -5,6 +5,7 @@
 //! ```
 //! Every step is idempotent, so an end that failed anywhere is simply done again from the top.
 
+use super::claims::Claim;
 use crate::{
     crash::{self, Point},
     domain::{EndReport, Lease, OwnedObjects},
@@ -37,71 +38,112 @@ impl Unfinished {
     }
 }
 
-/// Ends the account of a lease: returns what was done once the account is verified gone, or kept by rule.
-pub(super) async fn end_account(target: &dyn Target, lease: &Lease) -> Result<EndReport, Unfinished> {
-    let mut report = EndReport::default();
-    let survey = match target.disable(LeasedAccount::of(lease)).await {
-        Ok(survey) => survey,
-        Err(error) => return Err(Unfinished { progress: report, error, at_the_door: true }),
-    };
-    crash::here(Point::EndDisabled);
-    report.was_absent = !survey.present;
-    match steps(target, lease, survey, &mut report).await {
-        Ok(()) => Ok(report),
-        Err(error) => Err(Unfinished { progress: report, error, at_the_door: false }),
+/// Why an end was not come to.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// An attempt failed.
+    Unfinished(Unfinished),
+    /// The claim on the lease may have lapsed: another process may work on it, and this one leaves it alone.
+    NotHeld,
+}
+
+/// Why a step was not done.
+enum Halt {
+    Target(TargetError),
+    NotHeld,
+}
+
+impl From<TargetError> for Halt {
+    fn from(error: TargetError) -> Self {
+        Halt::Target(error)
     }
 }
 
-async fn steps(
+/// Ends an account step by step, as long as the claim on its lease stands.
+struct End<'a> {
+    target: &'a dyn Target,
+    account: LeasedAccount<'a>,
+    claim: &'a Claim,
+}
+
+/// Ends the account of a lease: returns what was done once the account is verified gone, or kept by rule.
+pub(super) async fn end_account(
     target: &dyn Target,
     lease: &Lease,
-    survey: Survey,
-    report: &mut EndReport,
-) -> Result<(), TargetError> {
-    let account = LeasedAccount::of(lease);
-    if survey.sessions > 0 {
-        end_sessions(target, account, report).await?;
-        crash::here(Point::EndSessionsEnded);
+    claim: &Claim,
+) -> Result<EndReport, Stopped> {
+    let end = End { target, account: LeasedAccount::of(lease), claim };
+    let mut report = EndReport::default();
+    let unfinished = |halt, progress, at_the_door| match halt {
+        Halt::Target(error) => Stopped::Unfinished(Unfinished { progress, error, at_the_door }),
+        Halt::NotHeld => Stopped::NotHeld,
+    };
+    let survey = match end.disable().await {
+        Ok(survey) => survey,
+        Err(halt) => return Err(unfinished(halt, report, true)),
+    };
+    crash::here(Point::EndDisabled);
+    report.was_absent = !survey.present;
+    match end.steps(lease, survey, &mut report).await {
+        Ok(()) => Ok(report),
+        Err(halt) => Err(unfinished(halt, report, false)),
     }
-    if needs_settling(survey, lease) {
-        report.objects = target.settle_objects(account).await?;
-        crash::here(Point::EndSettled);
-        if lease.end_plan.owned_objects == OwnedObjects::Keep && report.objects.kept > 0 {
-            // No drop will insist that no session slipped in before the login was disabled, so look once more.
-            end_sessions(target, account, report).await?;
-            report.account_kept = true;
+}
+
+impl End<'_> {
+    fn check_claim(&self) -> Result<(), Halt> {
+        if self.claim.stands() { Ok(()) } else { Err(Halt::NotHeld) }
+    }
+
+    async fn disable(&self) -> Result<Survey, Halt> {
+        self.check_claim()?;
+        Ok(self.target.disable(self.account).await?)
+    }
+
+    async fn steps(&self, lease: &Lease, survey: Survey, report: &mut EndReport) -> Result<(), Halt> {
+        if survey.sessions > 0 {
+            self.end_sessions(report).await?;
+            crash::here(Point::EndSessionsEnded);
+        }
+        if needs_settling(survey, lease) {
+            self.check_claim()?;
+            report.objects = self.target.settle_objects(self.account).await?;
+            crash::here(Point::EndSettled);
+            if lease.end_plan.owned_objects == OwnedObjects::Keep && report.objects.kept > 0 {
+                // No drop will insist that no session slipped in before the login was disabled, so look once more.
+                self.end_sessions(report).await?;
+                report.account_kept = true;
+                return Ok(());
+            }
+        }
+        self.check_claim()?;
+        if self.target.remove(self.account).await? {
             return Ok(());
         }
+        // A session slipped in between disabling and dropping, or the drop is not visible yet: from the top.
+        Err(Halt::Target(TargetError::new(
+            TargetErrorKind::Refused,
+            "the account or a session of it is still there after the drop",
+        )))
     }
-    if target.remove(account).await? {
-        return Ok(());
+
+    async fn end_sessions(&self, report: &mut EndReport) -> Result<(), Halt> {
+        let mut remaining = 0;
+        for _ in 0..SESSION_PASSES {
+            self.check_claim()?;
+            let pass = self.target.end_sessions(self.account).await?;
+            report.sessions_ended = report.sessions_ended.saturating_add(pass.ended);
+            remaining = pass.remaining;
+            if remaining == 0 {
+                return Ok(());
+            }
+        }
+        let message = format!("{remaining} sessions do not end; they may be rolling back");
+        Err(Halt::Target(TargetError::new(TargetErrorKind::Refused, message)))
     }
-    // A session slipped in between disabling and dropping, or the drop is not visible yet: from the top.
-    Err(TargetError::new(
-        TargetErrorKind::Refused,
-        "the account or a session of it is still there after the drop",
-    ))
 }
 
 fn needs_settling(survey: Survey, lease: &Lease) -> bool {
     // A session that was still open when the survey was taken may have made objects since.
     survey.present && (survey.has_objects || survey.sessions > 0 || !lease.end_plan.end.is_empty())
-}
-
-async fn end_sessions(
-    target: &dyn Target,
-    account: LeasedAccount<'_>,
-    report: &mut EndReport,
-) -> Result<(), TargetError> {
-    let mut remaining = 0;
-    for _ in 0..SESSION_PASSES {
-        let pass = target.end_sessions(account).await?;
-        report.sessions_ended = report.sessions_ended.saturating_add(pass.ended);
-        remaining = pass.remaining;
-        if remaining == 0 {
-            return Ok(());
-        }
-    }
-    let message = format!("{remaining} sessions do not end; they may be rolling back");
-    Err(TargetError::new(TargetErrorKind::Refused, message))
 }

@@ -6,14 +6,15 @@ use std::sync::{
 };
 
 use futures_util::{StreamExt as _, future, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     ReaperParts,
-    backoff::{LEASE_BOUND, TARGET_BOUND, next_attempt},
-    end::{Unfinished, end_account},
+    backoff::{LEASE_BOUND, SHARED_BOUND, TARGET_BOUND, next_attempt},
+    claims::{Claim, Claims},
+    end::{Stopped, Unfinished, end_account},
 };
 use crate::{
     audit::{Actor, Draft},
@@ -27,12 +28,17 @@ use crate::{
 /// server's lock table when objects are dropped.
 const BATCH: usize = 64;
 
+/// A target that cannot be used from here may be within reach of the other replicas: what is due there is theirs this soon.
+const LEFT_TO_OTHERS: SignedDuration = SignedDuration::from_secs(1);
+
 /// What a lane shows while it is awake: whatever comes is earlier than that.
 const AWAKE: i64 = i64::MAX;
 
 /// What a lane needs.
 pub(super) struct LaneParts {
     pub(super) reaper: ReaperParts,
+    /// `None`: no other process can share the store.
+    pub(super) claims: Option<Arc<Claims>>,
     pub(super) target: TargetName,
     pub(super) stop: CancellationToken,
 }
@@ -67,7 +73,7 @@ impl Lane {
     }
 
     /// Something is due at `at`: wakes the lane if that is earlier than it would wake by itself.
-    pub(super) fn due(&self, at: Timestamp) {
+    pub(super) fn notice(&self, at: Timestamp) {
         if at.as_microsecond() < self.sleeping_until.load(Ordering::SeqCst) {
             self.earlier.notify_one();
         }
@@ -89,13 +95,19 @@ impl Lane {
                         "the store failed the reaper; trying again"
                     );
                     let now = self.parts.reaper.clock.now();
-                    let next = next_attempt(now, store_failures, TARGET_BOUND, &*self.parts.reaper.random);
+                    let bound = if self.is_shared() { SHARED_BOUND } else { TARGET_BOUND };
+                    let next = next_attempt(now, store_failures, bound, &*self.parts.reaper.random);
                     store_failures = store_failures.saturating_add(1);
                     Some(next)
                 }
             };
             self.sleep(next).await;
         }
+    }
+
+    /// Whether other processes may share the store.
+    fn is_shared(&self) -> bool {
+        self.parts.claims.is_some()
     }
 
     async fn sleep(&self, until: Option<Timestamp>) {
@@ -119,13 +131,17 @@ impl Lane {
         let ReaperParts { clock, random, store, catalogue, health, .. } = &self.parts.reaper;
         let name = &self.parts.target;
         while !self.parts.stop.is_cancelled() {
-            let due = store.due(name, clock.now(), BATCH).await?;
+            let target = catalogue.current().targets.get(name).map(Arc::clone);
+            if target.is_none() && self.is_shared() {
+                // Left to the replicas that have it. A configuration that has it wakes this lane.
+                return Ok(None);
+            }
+            let (due, claim) = self.due().await?;
             if due.is_empty() {
                 break;
             }
-            let target = catalogue.current().targets.get(name).map(Arc::clone);
             let outcome = match target {
-                Some(target) => self.end_batch(&target, due).await,
+                Some(target) => self.end_batch(&target, due, &claim).await,
                 None => {
                     Err(Halt::Target(TargetDown { message: "the target is no longer configured".to_owned() }))
                 }
@@ -143,20 +159,53 @@ impl Lane {
                     *failures = failures.saturating_add(1);
                     tracing::warn!(target_name = %name, %message, next = %next, "target cannot be used");
                     health.ill(name, clock.now(), &message, Some(next));
-                    self.postpone_due(&message, next).await?;
+                    if self.is_shared() {
+                        self.postpone_due(&message, left_to_others(clock.now())).await?;
+                        self.rest(next).await;
+                    } else {
+                        self.postpone_due(&message, next).await?;
+                    }
                 }
             }
         }
         store.next_due(name).await
     }
 
+    /// Leaves the target alone until then, whatever becomes due on it.
+    async fn rest(&self, until: Timestamp) {
+        let clock = &self.parts.reaper.clock;
+        let rest = async {
+            while clock.now() < until {
+                clock.sleep_until(until).await;
+            }
+        };
+        self.parts.stop.run_until_cancelled(rest).await;
+    }
+
+    /// What is due on the target and nobody else's, with this process's claim on it.
+    async fn due(&self) -> Result<(Vec<Lease>, Arc<Claim>), StoreError> {
+        let ReaperParts { clock, store, .. } = &self.parts.reaper;
+        let asked_at = clock.uptime();
+        let due = store.due(&self.parts.target, clock.now(), BATCH).await?;
+        let claim = match &self.parts.claims {
+            Some(claims) if !due.is_empty() => claims.take(asked_at),
+            _ => Arc::new(Claim::unshared(Arc::clone(clock))),
+        };
+        Ok((due, claim))
+    }
+
     /// Ends what may be ended now; how many were tried.
-    async fn end_batch(&self, target: &Arc<dyn Target>, due: Vec<Lease>) -> Result<usize, Halt> {
+    async fn end_batch(
+        &self,
+        target: &Arc<dyn Target>,
+        due: Vec<Lease>,
+        claim: &Claim,
+    ) -> Result<usize, Halt> {
         let ending = self.mark(due).await?;
         let tried = ending.len();
         let concurrency = target.settings().pool.ending.max(1);
         let mut outcomes =
-            stream::iter(ending).map(|lease| self.end_one(target, lease)).buffer_unordered(concurrency);
+            stream::iter(ending).map(|lease| self.end_one(target, lease, claim)).buffer_unordered(concurrency);
         while let Some(outcome) = outcomes.next().await {
             outcome?;
             if self.parts.stop.is_cancelled() {
@@ -187,9 +236,9 @@ impl Lane {
         self.apply(lease, LeaseEvent::Due { at: now }, now, Some(draft)).await
     }
 
-    async fn end_one(&self, target: &Arc<dyn Target>, lease: Lease) -> Result<(), Halt> {
+    async fn end_one(&self, target: &Arc<dyn Target>, lease: Lease, claim: &Claim) -> Result<(), Halt> {
         crash::here(Point::EndBegun);
-        let outcome = end_account(&**target, &lease).await;
+        let outcome = end_account(&**target, &lease, claim).await;
         let now = self.parts.reaper.clock.now();
         match outcome {
             Ok(report) => {
@@ -199,36 +248,51 @@ impl Lane {
                     self.apply(lease, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await?;
                 let took = now.duration_since(since.unwrap_or(now));
                 let names = (&ended.role, &ended.target);
-                self.parts.reaper.metrics.ended(names, ended.state.name(), took);
+                if !ended.state.name().is_live() {
+                    self.parts.reaper.metrics.ended(names, ended.state.name(), took);
+                }
                 crash::here(Point::EndRecorded);
                 Ok(())
             }
-            Err(unfinished) => {
-                let down = unfinished.is_the_targets();
-                let Unfinished { progress, error, .. } = unfinished;
-                tracing::warn!(
-                    lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error,
-                    "a lease could not be ended yet"
+            Err(Stopped::NotHeld) => {
+                tracing::info!(
+                    lease = %lease.id, target_name = %lease.target,
+                    "the claim on a lease lapsed; whoever has it now goes on with its end"
                 );
-                self.parts.reaper.metrics.end_attempt_failed(&lease.target, error.kind.as_str());
-                let message = told(&error);
-                let attempts = match lease.state {
-                    LeaseState::Ending { attempts, .. } => attempts,
-                    _ => 0,
-                };
-                let passing = matches!(
-                    error.kind,
-                    TargetErrorKind::Busy | TargetErrorKind::TimedOut | TargetErrorKind::Overran
-                );
-                let bound = if down || passing { TARGET_BOUND } else { LEASE_BOUND };
-                let next = next_attempt(now, attempts, bound, &*self.parts.reaper.random);
-                self.fail(lease, message.clone(), next, progress, now).await?;
-                if down { Err(Halt::Target(TargetDown { message })) } else { Ok(()) }
+                Ok(())
             }
+            Err(Stopped::Unfinished(unfinished)) => self.put_off(lease, unfinished, now).await,
         }
     }
 
-    /// Puts off everything due on the target, so that each lease shows why it is not gone yet and when that is tried again.
+    /// Notes an attempt that failed, and says whether the target is at fault.
+    async fn put_off(&self, lease: Lease, unfinished: Unfinished, now: Timestamp) -> Result<(), Halt> {
+        let down = unfinished.is_the_targets();
+        let Unfinished { progress, error, .. } = unfinished;
+        tracing::warn!(
+            lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error,
+            "a lease could not be ended yet"
+        );
+        self.parts.reaper.metrics.end_attempt_failed(&lease.target, error.kind.as_str());
+        let message = told(&error);
+        let attempts = match lease.state {
+            LeaseState::Ending { attempts, .. } => attempts,
+            _ => 0,
+        };
+        let passing = matches!(
+            error.kind,
+            TargetErrorKind::Busy | TargetErrorKind::TimedOut | TargetErrorKind::Overran
+        );
+        let bound = if down || passing { TARGET_BOUND } else { LEASE_BOUND };
+        let next = match down && self.is_shared() {
+            true => left_to_others(now),
+            false => next_attempt(now, attempts, bound, &*self.parts.reaper.random),
+        };
+        self.fail(lease, message.clone(), next, progress, now).await?;
+        if down { Err(Halt::Target(TargetDown { message })) } else { Ok(()) }
+    }
+
+    /// Puts off everything due on the target, which lets go of the claims on it, so that each lease shows why it is not gone yet and when that is tried again.
     async fn postpone_due(&self, message: &str, next: Timestamp) -> Result<(), StoreError> {
         let ReaperParts { clock, store, .. } = &self.parts.reaper;
         loop {
@@ -272,12 +336,20 @@ impl Lane {
         match self.parts.reaper.store.apply(lease.id, event, at, audit).await {
             Ok(lease) => Ok(lease),
             Err(ApplyError::Store(error)) => Err(error),
-            Err(error @ (ApplyError::Illegal { .. } | ApplyError::Unknown(_) | ApplyError::NotHeld(_))) => {
+            Err(error @ ApplyError::NotHeld(_)) => {
+                tracing::info!(lease = %lease.id, "left alone: {error}");
+                Ok(lease)
+            }
+            Err(error @ (ApplyError::Illegal { .. } | ApplyError::Unknown(_))) => {
                 tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "a lease moved on meanwhile");
                 Ok(lease)
             }
         }
     }
+}
+
+fn left_to_others(now: Timestamp) -> Timestamp {
+    now.saturating_add(LEFT_TO_OTHERS).unwrap_or(Timestamp::MAX)
 }
 
 /// The error as shown on the lease: what happened and, where there is one, what mends it.

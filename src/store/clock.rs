@@ -1,6 +1,6 @@
 //! The clock of those who share a store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -42,6 +42,10 @@ impl Clock for StoreClock {
             // To be asked again: the deadline is elsewhere on our clock now. Without a store there are no more changes.
             Ok(()) = offset.changed() => {}
         }
+    }
+
+    fn uptime(&self) -> Duration {
+        self.own.uptime()
     }
 }
 

@@ -10,6 +10,7 @@ mod api;
 mod crash;
 mod demo;
 mod deploy;
+mod ha;
 mod lifecycle;
 mod metrics;
 mod mysql;

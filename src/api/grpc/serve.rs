@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     server::NamedService as _,
@@ -149,6 +149,20 @@ impl Bound {
     /// # Errors
     /// [`ServeError`].
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), ServeError> {
+        let (_, ready) = watch::channel(true);
+        self.serve_while(ready, shutdown).await
+    }
+
+    /// Likewise; to whoever asks for its health it says that it does not serve while `ready` is not so. Calls are still answered, each
+    /// with what it comes to.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn serve_while(
+        self,
+        ready: watch::Receiver<bool>,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         for name in HEALTH {
             health.set_service_status(name, ServingStatus::Serving).await;
@@ -157,7 +171,7 @@ impl Bound {
         let grace = self.settings.shutdown_grace;
         let cut = CancellationToken::new();
         let incoming = listener::accept(self.listener, self.tls, cut.clone());
-        let stopped = stop_reporting(health, shutdown.clone());
+        let stopped = report(health, ready, shutdown.clone());
         let serving = router.serve_with_incoming_shutdown(incoming, stopped);
         let mut serving = std::pin::pin!(serving);
         tokio::select! {
@@ -204,9 +218,22 @@ impl Bound {
     }
 }
 
-/// Once the server is told to stop: says so to whoever watches its health, and ends their streams.
-async fn stop_reporting(mut health: HealthReporter, shutdown: CancellationToken) {
-    shutdown.cancelled().await;
+/// Tells whoever watches the server's health how it fares. Once it is told to stop: says so, and ends their streams.
+async fn report(mut health: HealthReporter, mut ready: watch::Receiver<bool>, shutdown: CancellationToken) {
+    let follow = async {
+        loop {
+            let status =
+                if *ready.borrow_and_update() { ServingStatus::Serving } else { ServingStatus::NotServing };
+            for name in HEALTH {
+                health.set_service_status(name, status).await;
+            }
+            if ready.changed().await.is_err() {
+                // Nobody watches it: it stays as it is.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    shutdown.run_until_cancelled(follow).await;
     for name in HEALTH {
         health.set_service_status(name, ServingStatus::NotServing).await;
         health.clear_service_status(name).await;

@@ -1,7 +1,7 @@
 //! Accounts altered behind our back.
 
 use super::{
-    Answer, Discrepancy, DiscrepancyKind, ReconcileError, Reconciler, Run, unless_moved_on,
+    Answer, Discrepancy, DiscrepancyKind, ReconcileError, Reconciler, Run, Told, unless_moved_on,
     walk::{is_over, look},
 };
 use crate::{
@@ -77,7 +77,9 @@ impl Reconciler {
 
     async fn answer(&self, run: &mut Run<'_>, altered: &Altered) -> Result<Answer, ReconcileError> {
         let on_drift = run.target.settings().reconcile.on_drift;
-        if run.is_news(altered.lease.id, &altered.what) {
+        let of_drift = Told { drift: altered.drift.clone(), more: String::new() };
+        let known = run.told.get(&altered.lease.id).is_some_and(|told| told.is_about(&of_drift));
+        if run.is_news(altered.lease.id, of_drift) && !known {
             self.tell(altered).await?;
         }
         match (on_drift, &altered.lease.state) {
@@ -160,10 +162,7 @@ impl Reconciler {
         error: TargetError,
     ) -> Result<Answer, ReconcileError> {
         let id = altered.lease.id;
-        let told = format!("{}; {error}", altered.what);
-        let known = run.told.get(&id) == Some(&told);
-        run.telling.insert(id, told);
-        if !known {
+        if run.is_news(id, Told { drift: altered.drift.clone(), more: error.to_string() }) {
             tracing::error!(
                 target_name = %run.name, lease = %id, error = &error as &dyn std::error::Error,
                 remedy = error.remedy.as_deref(), "an altered account could not be put right: {}", altered.what

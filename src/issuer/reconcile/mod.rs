@@ -24,13 +24,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 pub use report::{Answer, Counts, Discrepancy, DiscrepancyKind, ReconcileReport};
 use tokio_util::sync::CancellationToken;
 
 use super::{CatalogueHandle, DueNotice, Refusal, renew::UnderWay};
 use crate::{
     clock::Clock,
-    domain::{LeaseId, Role, RoleName, TargetName},
+    domain::{Drift, EXPIRY_TOLERANCE, LeaseId, Role, RoleName, TargetName},
     store::{ApplyError, Store, StoreError},
     target::{Target, TargetError},
 };
@@ -48,12 +49,38 @@ pub struct Reconciler {
     catalogue: Arc<CatalogueHandle>,
     reaper: Arc<dyn DueNotice>,
     renewing: Arc<UnderWay>,
-    turns: Mutex<BTreeMap<TargetName, Arc<tokio::sync::Mutex<Told>>>>,
+    turns: Mutex<BTreeMap<TargetName, Arc<tokio::sync::Mutex<Memory>>>>,
     stop: CancellationToken,
 }
 
 /// What was last told of each altered account, so that a finding is recorded once and not in every run.
-type Told = BTreeMap<LeaseId, String>;
+type Memory = BTreeMap<LeaseId, Told>;
+
+/// What was told of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    drift: Vec<Drift>,
+    more: String,
+}
+
+impl Told {
+    /// Whether both tell of the same.
+    fn is_like(&self, other: &Told) -> bool {
+        self.more == other.more && self.is_about(other)
+    }
+
+    /// Whether both tell of the same alteration, whatever came of it. An expiry is known as exactly as the target's clock was measured,
+    /// so it may differ a little.
+    fn is_about(&self, other: &Told) -> bool {
+        let close = |one: &Timestamp, other: &Timestamp| one.duration_since(*other).abs() <= EXPIRY_TOLERANCE;
+        let alike = |pair: (&Drift, &Drift)| match pair {
+            (Drift::LivesLonger { until: Some(one) }, Drift::LivesLonger { until: Some(other) })
+            | (Drift::EndsEarlier { until: one }, Drift::EndsEarlier { until: other }) => close(one, other),
+            (one, other) => one == other,
+        };
+        self.drift.len() == other.drift.len() && self.drift.iter().zip(&other.drift).all(alike)
+    }
+}
 
 /// Whether a run changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,8 +135,8 @@ struct Run<'a> {
     target: Arc<dyn Target>,
     roles: &'a BTreeMap<RoleName, Arc<Role>>,
     mode: Mode,
-    told: &'a mut Told,
-    telling: Told,
+    told: &'a mut Memory,
+    telling: Memory,
     report: ReconcileReport,
 }
 
@@ -140,20 +167,24 @@ impl Reconciler {
             roles: &catalogue.roles,
             mode,
             told: &mut told,
-            telling: Told::new(),
+            telling: Memory::new(),
             report: ReconcileReport::new(name.clone(), mode == Mode::DryRun),
         };
-        self.leases_to_target(&mut run).await?;
-        self.target_to_leases(&mut run).await?;
-        let Run { report, telling, .. } = run;
-        if mode == Mode::Act {
+        let walked = match self.leases_to_target(&mut run).await {
+            Ok(()) => self.target_to_leases(&mut run).await,
+            Err(error) => Err(error),
+        };
+        let Run { report, mut telling, .. } = run;
+        match (mode, &walked) {
             // What was not found this time would be news the next.
-            *told = telling;
+            (Mode::Act, Ok(())) => *told = telling,
+            (Mode::Act, Err(_)) if told.len() < REMEMBERED => told.append(&mut telling),
+            (Mode::DryRun, _) | (Mode::Act, Err(_)) => {}
         }
-        Ok(report)
+        walked.map(|()| report)
     }
 
-    fn turn(&self, name: &TargetName) -> Arc<tokio::sync::Mutex<Told>> {
+    fn turn(&self, name: &TargetName) -> Arc<tokio::sync::Mutex<Memory>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(name.clone()).or_default())
     }
@@ -169,11 +200,12 @@ impl Run<'_> {
     }
 
     /// Whether this is news about the account of a lease; it is none in the next run.
-    fn is_news(&mut self, lease: LeaseId, what: &str) -> bool {
+    fn is_news(&mut self, lease: LeaseId, what: Told) -> bool {
+        let news = self.told.get(&lease).is_none_or(|told| !told.is_like(&what));
         if self.telling.len() < REMEMBERED {
-            self.telling.insert(lease, what.to_owned());
+            self.telling.insert(lease, what);
         }
-        self.told.get(&lease).is_none_or(|told| told != what)
+        news
     }
 }
 

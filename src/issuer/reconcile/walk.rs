@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::{
-    Answer, Discrepancy, DiscrepancyKind, PAGE, ReconcileError, Reconciler, Run, adopt,
+    Answer, Discrepancy, DiscrepancyKind, PAGE, ReconcileError, Reconciler, Run, Told, adopt,
     standing::{Standing, standing},
     unless_moved_on,
 };
@@ -257,7 +257,7 @@ impl Reconciler {
         what: &str,
     ) -> Result<(), ReconcileError> {
         let Some(lease) = found.lease() else { return Ok(()) };
-        if run.acts() && run.is_news(lease, what) {
+        if run.acts() && run.is_news(lease, Told { drift: Vec::new(), more: what.to_owned() }) {
             tracing::warn!(target_name = %run.name, account = %found.account.name, "an account {what}");
             let draft =
                 Draft::new(self.clock.now(), Actor::System, "lease.disputed", format!("leases/{lease}"))

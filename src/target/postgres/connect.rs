@@ -184,15 +184,16 @@ impl Connector {
         let share = self.settings.pool.connect / hosts;
         let mut worst: Option<TargetError> = None;
         for (host, port) in &self.settings.hosts {
-            let error = match timeout(share, self.connect_to((host, *port), password, database)).await {
-                Ok(Ok((_, Err(error)))) if strangers == Strangers::Refused => error,
-                Ok(Ok(introduced)) => return Ok(introduced),
-                Ok(Err(error)) => error,
-                Err(_) => TargetError::new(
-                    TargetErrorKind::Unavailable,
-                    format!("{host}:{port} did not let us in within {share:?}"),
-                ),
-            };
+            let error =
+                match timeout(share, Box::pin(self.connect_to((host, *port), password, database))).await {
+                    Ok(Ok((_, Err(error)))) if strangers == Strangers::Refused => error,
+                    Ok(Ok(introduced)) => return Ok(introduced),
+                    Ok(Err(error)) => error,
+                    Err(_) => TargetError::new(
+                        TargetErrorKind::Unavailable,
+                        format!("{host}:{port} did not let us in within {share:?}"),
+                    ),
+                };
             tracing::debug!(host, port, kind = error.kind.as_str(), error = %error, "a host cannot be used");
             // An answer that names a fault says more than a host that is merely away.
             if worst.as_ref().is_none_or(|known| known.kind == TargetErrorKind::Unavailable) {

@@ -28,30 +28,30 @@ const GRAIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// A caller: the administrator.
 #[derive(Clone)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     /// Where the server is.
-    pub(super) address: String,
+    pub(crate) address: String,
     client: LeaseServiceClient<Channel>,
     bearer: MetadataValue<Ascii>,
 }
 
 /// A credential that was delivered.
-pub(super) struct Held {
-    pub(super) lease: String,
-    pub(super) account: String,
+pub(crate) struct Held {
+    pub(crate) lease: String,
+    pub(crate) account: String,
     /// Under which idempotency key it was asked for.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// For how many seconds.
-    pub(super) ttl: u32,
+    pub(crate) ttl: u32,
     password: Password,
     /// It works until then, or longer.
-    pub(super) promised: Timestamp,
+    pub(crate) promised: Timestamp,
     /// Its end was asked for; whether that was heard is not known.
-    pub(super) end_asked: bool,
+    pub(crate) end_asked: bool,
     /// Its end was acknowledged.
-    pub(super) end_told: bool,
+    pub(crate) end_told: bool,
     /// A fresh password was asked for and not delivered: this one may or may not work.
-    pub(super) in_doubt: bool,
+    pub(crate) in_doubt: bool,
     session: Option<Login>,
 }
 
@@ -82,7 +82,7 @@ fn seconds(ttl: u32) -> prost_types::Duration {
 }
 
 /// Whether an account may exist in this state.
-pub(super) fn is_live(state: LeaseState) -> bool {
+pub(crate) fn is_live(state: LeaseState) -> bool {
     matches!(state, LeaseState::Provisioning | LeaseState::Active | LeaseState::Ending)
 }
 
@@ -104,24 +104,24 @@ impl Held {
     }
 
     /// Whether it must work now and for a while yet.
-    pub(super) fn must_work(&self) -> bool {
+    pub(crate) fn must_work(&self) -> bool {
         let soon = SystemClock.now().saturating_add(GRAIN).unwrap();
         !self.end_asked && !self.in_doubt && soon < self.promised
     }
 
     /// Whether its password must log in.
-    pub(super) async fn log_in(&self, database: &Database) -> Result<Login, String> {
+    pub(crate) async fn log_in(&self, database: &Database) -> Result<Login, String> {
         database.login(&self.account, &self.password).await
     }
 
     /// Asserts that it is of no use any more.
-    pub(super) async fn assert_over(&mut self, database: &Database) {
+    pub(crate) async fn assert_over(&mut self, database: &Database) {
         assert!(self.log_in(database).await.is_err(), "ended, and logs in: {self:?}");
         assert_ne!(self.session_answers().await, Some(true), "ended, with a session: {self:?}");
     }
 
     /// Asks for a fresh password, which takes the place of this one.
-    pub(super) async fn ask_again(&mut self, caller: &Caller, role: &str) -> Result<(), Status> {
+    pub(crate) async fn ask_again(&mut self, caller: &Caller, role: &str) -> Result<(), Status> {
         self.in_doubt = true;
         let again = caller.issue(role, self.ttl, &self.key).await?;
         assert_eq!(again.lease, self.lease, "one key, two leases");
@@ -132,12 +132,12 @@ impl Held {
     }
 
     /// Whether it has a session open.
-    pub(super) fn has_session(&self) -> bool {
+    pub(crate) fn has_session(&self) -> bool {
         self.session.is_some()
     }
 
     /// Opens a session that owns something, so that every step of ending has something to do.
-    pub(super) async fn settle_in(&mut self, database: &Database) -> Result<(), String> {
+    pub(crate) async fn settle_in(&mut self, database: &Database) -> Result<(), String> {
         let mut session = self.log_in(database).await?;
         let create = match database.engine {
             Engine::Postgres => format!("CREATE TABLE drafts.{} (id int)", self.account),
@@ -149,12 +149,12 @@ impl Held {
     }
 
     /// Whether the session it opened answers; `None` when it opened none.
-    pub(super) async fn session_answers(&mut self) -> Option<bool> {
+    pub(crate) async fn session_answers(&mut self) -> Option<bool> {
         Some(self.session.as_mut()?.ask("SELECT 1").await.is_ok())
     }
 
     /// Asserts that it logs in and reads, for as long as it must; a busy server may turn it away once or twice.
-    pub(super) async fn assert_logs_in(&self, database: &Database) {
+    pub(crate) async fn assert_logs_in(&self, database: &Database) {
         let mut refusals = Vec::new();
         while self.must_work() && refusals.len() < 5 {
             let read = async { self.log_in(database).await?.ask("SELECT item FROM orders").await };
@@ -169,7 +169,7 @@ impl Held {
 
     /// Asserts what was promised: while it must work, its lease says so and its password logs in. What the books say is a
     /// promise, too.
-    pub(super) async fn assert_kept(&mut self, lease: &proto::Lease, database: &Database) {
+    pub(crate) async fn assert_kept(&mut self, lease: &proto::Lease, database: &Database) {
         let state = lease.state();
         if !self.must_work() {
             return;
@@ -185,7 +185,7 @@ impl Held {
 }
 
 impl Caller {
-    pub(super) fn new(address: &str, token: &str) -> Self {
+    pub(crate) fn new(address: &str, token: &str) -> Self {
         let channel = Endpoint::from_shared(address.to_owned()).unwrap().connect_lazy();
         Self {
             address: address.to_owned(),
@@ -201,7 +201,7 @@ impl Caller {
     }
 
     /// Issues under a role.
-    pub(super) async fn issue(&self, role: &str, ttl: u32, key: &str) -> Result<Held, Status> {
+    pub(crate) async fn issue(&self, role: &str, ttl: u32, key: &str) -> Result<Held, Status> {
         let request = self.with(IssueLeaseRequest {
             role: role.to_owned(),
             ttl: Some(seconds(ttl)),
@@ -212,7 +212,7 @@ impl Caller {
     }
 
     /// Moves an expiry; what is promised moves only once that was told.
-    pub(super) async fn renew(&self, held: &mut Held, ttl: u32) -> Result<(), Status> {
+    pub(crate) async fn renew(&self, held: &mut Held, ttl: u32) -> Result<(), Status> {
         let request = self.with(RenewLeaseRequest { name: held.lease.clone(), ttl: Some(seconds(ttl)) });
         let reply = answer(self.client.clone().renew_lease(request)).await?;
         let promised = moment(reply.lease.unwrap().expire_time);
@@ -222,7 +222,7 @@ impl Caller {
     }
 
     /// Ends a lease as its holder.
-    pub(super) async fn release(&self, held: &mut Held, wait: bool) -> Result<(), Status> {
+    pub(crate) async fn release(&self, held: &mut Held, wait: bool) -> Result<(), Status> {
         held.end_asked = true;
         let request = self.with(ReleaseLeaseRequest { name: held.lease.clone(), wait });
         answer(self.client.clone().release_lease(request)).await?;
@@ -231,7 +231,7 @@ impl Caller {
     }
 
     /// Ends a lease by authority.
-    pub(super) async fn revoke(&self, held: &mut Held, wait: bool) -> Result<(), Status> {
+    pub(crate) async fn revoke(&self, held: &mut Held, wait: bool) -> Result<(), Status> {
         held.end_asked = true;
         let reason = "a test of crashes".to_owned();
         let request = self.with(RevokeLeaseRequest { name: held.lease.clone(), reason, wait });
@@ -240,22 +240,27 @@ impl Caller {
         Ok(())
     }
 
-    /// Ends every lease on the target.
-    pub(super) async fn revoke_all(&self) -> Result<u32, Status> {
-        let filter = LeaseFilter { target: "target".to_owned(), ..LeaseFilter::default() };
+    /// Ends every lease on the target that installations with one only have.
+    pub(crate) async fn revoke_all(&self) -> Result<u32, Status> {
+        self.revoke_on("target").await
+    }
+
+    /// Ends every lease on a target.
+    pub(crate) async fn revoke_on(&self, target: &str) -> Result<u32, Status> {
+        let filter = LeaseFilter { target: target.to_owned(), ..LeaseFilter::default() };
         let request =
             self.with(RevokeLeasesRequest { filter: Some(filter), reason: "all of them".to_owned() });
         Ok(answer(self.client.clone().revoke_leases(request)).await?.revoked_count)
     }
 
     /// A lease as it is.
-    pub(super) async fn lease(&self, name: &str) -> Result<proto::Lease, Status> {
+    pub(crate) async fn lease(&self, name: &str) -> Result<proto::Lease, Status> {
         let request = self.with(GetLeaseRequest { name: name.to_owned() });
         Ok(answer(self.client.clone().get_lease(request)).await?.lease.unwrap())
     }
 
     /// All leases in some states (none: in any).
-    pub(super) async fn leases(&self, states: &[LeaseState]) -> Result<Vec<proto::Lease>, Status> {
+    pub(crate) async fn leases(&self, states: &[LeaseState]) -> Result<Vec<proto::Lease>, Status> {
         let states: Vec<i32> = states.iter().map(|state| *state as i32).collect();
         let (mut leases, mut page_token) = (Vec::new(), String::new());
         loop {

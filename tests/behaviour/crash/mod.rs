@@ -3,10 +3,10 @@
 //!
 //! Whoever adds a crash point says in [`scenario`] what has to be done for it to be passed.
 
-mod caller;
+pub(crate) mod caller;
 mod deed;
 mod everything;
-mod place;
+pub(crate) mod place;
 mod scenario;
 mod slate;
 mod soak;

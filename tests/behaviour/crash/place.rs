@@ -263,7 +263,7 @@ pub(super) async fn apart(database: &Database) -> Database {
 }
 
 /// What the target's administrator has to grant where accounts may create routines.
-pub(super) async fn allow_settling(database: &Database) {
+pub(crate) async fn allow_settling(database: &Database) {
     if database.engine != Engine::Postgres {
         let (names, user) = (&database.sample.names, &database.sample.administrator.user);
         let grant = format!("GRANT ALTER ROUTINE ON {}.* TO {user}@'%'", names.database);

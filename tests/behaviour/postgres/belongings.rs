@@ -170,7 +170,10 @@ async fn everything_is_handed_on_by_that_rule() {
     // What it gave to others on its own objects is now given by their new owner.
     let grantor = "SELECT DISTINCT pg_get_userbyid(e.grantor)::text FROM pg_class, aclexplode(relacl) e WHERE oid = to_regclass('own.plan')";
     let rows = superuser.query(grantor, &[]).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<String>>(), [names.owner.clone()]);
+    assert_eq!(
+        rows.iter().map(|row| row.get(0)).collect::<Vec<String>>(),
+        std::slice::from_ref(&names.owner)
+    );
     let password = house.pg.server.administrator().password.expose();
     nothing_dangles(&login_to(&house, &second, "postgres", password).await).await;
 }

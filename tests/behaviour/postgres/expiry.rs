@@ -1,4 +1,4 @@
-//! With Mayfly gone: what the server does by itself at an account's expiry, and what pg_cron adds to it.
+//! With Mayfly gone: what the server does by itself at an account's expiry, and what `pg_cron` adds to it.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ async fn script(house: &House<Server>) -> String {
     house.target.installation_script().await.unwrap()
 }
 
-/// What pg_cron would run.
+/// What `pg_cron` would run.
 async fn command(house: &House<Server>) -> String {
     script(house).await.split("$mayfly$").nth(1).unwrap().to_owned()
 }
@@ -76,7 +76,7 @@ async fn with_mayfly_gone_the_server_refuses_logins_at_the_expiry_and_sessions_s
     house.end(&expiring).await;
 }
 
-/// Something that looks like pg_cron, which is not to be had here: its table with its row security, as an extension's own.
+/// Something that looks like `pg_cron`, which is not to be had here: its table with its row security, as an extension's own.
 const LIKE_PG_CRON: &str = "\
     SET allow_system_table_mods = on; \
     CREATE SCHEMA cron; \

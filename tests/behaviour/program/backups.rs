@@ -67,8 +67,10 @@ async fn what_happened_between_a_backup_and_its_restoration_is_found_out_and_see
         home.shell().mayfly(&["audit", "verify", "--store", &store, "--head", head]).await.ok();
         home.shell().mayfly(&["audit", "verify", &home.file("audit.jsonl"), "--head", head]).await.ok();
         let log = home.read("audit.jsonl");
-        for action in ["store.restored", "lease.vanished", "lease.adopted", "target.reconciled"] {
-            assert_eq!(log.matches(&format!("\"action\":\"{action}\"")).count(), 1, "{action}");
+        for (action, times) in
+            [("store.restored", 1), ("lease.vanished", 1), ("lease.adopted", 1), ("target.reconciled", 2)]
+        {
+            assert_eq!(log.matches(&format!("\"action\":\"{action}\"")).count(), times, "{action}");
         }
     }
 }
@@ -94,11 +96,22 @@ async fn a_backup_replaces_nothing_and_a_damaged_one_is_found_out_and_not_restor
     assert!(names.into_iter().all(|name| !name.to_string_lossy().contains("partial")));
 
     let whole = fs::read(&backup).unwrap();
-    let mut edited = whole.clone();
-    let at = edited.windows(14).position(|bytes| bytes == b"token.created\"").unwrap();
-    edited[at] = b'T';
+    let changed = |sql: &str| {
+        let path = home.path("changed.db");
+        fs::write(&path, &whole).unwrap();
+        rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        fs::read(&path).unwrap()
+    };
     for (what, bytes) in [
-        ("edited", edited),
+        (
+            "edited",
+            changed(
+                "UPDATE audit SET record = replace(record, 'token.created', 'token.minted') WHERE seq = 5",
+            ),
+        ),
+        ("miscounted", changed("INSERT INTO live_by_target (target, live) VALUES ('shop', 1)")),
+        ("a newer version's", changed("PRAGMA user_version = 99")),
+        ("another program's", changed("PRAGMA application_id = 7")),
         ("cut off", whole[..whole.len() - 8192].to_vec()),
         ("empty", Vec::new()),
         ("no database", b"PGDMP and so on, which SQLite did not write\n".repeat(100)),

@@ -136,6 +136,11 @@ impl Database {
             Deed::GiveSuperuser => format!("GRANT ALL ON *.* TO '{name}'@'%' WITH GRANT OPTION"),
         };
         self.ask_superuser(self.server.unwrap(), &statement).await;
+        if matches!(deed, Deed::Unmark) && self.engine == Engine::Mysql {
+            // It is beside the expiry, and on the account as well.
+            let unmark = format!("ALTER USER '{name}'@'%' ATTRIBUTE '{{\"mayfly\": null}}'");
+            self.ask_superuser(self.server.unwrap(), &unmark).await;
+        }
     }
 
     async fn exists(&self, account: &AccountName) -> bool {

@@ -8,7 +8,7 @@ use mayfly::{
     clock::{Clock, ManualClock, SystemClock},
     domain::{Engine, Lease, LeaseId, LeaseState, Password},
     issuer::{
-        Catalogue, CatalogueHandle, Issuer, IssuerParts, KeptCredentials, Refusal, Rotated, Rotator,
+        Catalogue, CatalogueHandle, Issuer, IssuerParts, KeptCredentials, KnownServers, Refusal, Rotated, Rotator,
         RotatorParts,
     },
     random::SystemRandom,
@@ -88,6 +88,7 @@ impl Rig {
             store: Arc::clone(&shared),
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
+            metrics: Arc::default(),
         }));
         let rotator = Arc::new(Rotator::new(RotatorParts {
             random: Arc::new(SystemRandom),
@@ -95,11 +96,13 @@ impl Rig {
             credentials: Arc::clone(&credentials),
         }));
         let issuer = Issuer::new(IssuerParts {
-            clock,
+            clock: Arc::clone(&clock),
             random: Arc::new(SystemRandom),
-            store: shared,
+            store: Arc::clone(&shared),
             catalogue: Arc::clone(&catalogue),
+            servers: Arc::new(KnownServers::new(clock, shared, Arc::clone(&health))),
             health: Arc::clone(&health),
+            metrics: Arc::default(),
             reaper: Arc::clone(&reaper) as Arc<_>,
         });
         let issuer = Arc::new(issuer.with_rotator(Arc::clone(&rotator)));

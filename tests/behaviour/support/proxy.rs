@@ -29,6 +29,7 @@ pub(crate) enum Trap {
 struct State {
     paused: watch::Sender<bool>,
     swallowing: watch::Sender<bool>,
+    severed: watch::Sender<bool>,
     delay: Mutex<Duration>,
     trap: Mutex<Option<(Trap, &'static str)>>,
     server: watch::Sender<u16>,
@@ -49,6 +50,7 @@ impl Proxy {
         let state = Arc::new(State {
             paused: watch::Sender::new(false),
             swallowing: watch::Sender::new(false),
+            severed: watch::Sender::new(false),
             delay: Mutex::default(),
             trap: Mutex::default(),
             server: watch::Sender::new(server),
@@ -68,6 +70,11 @@ impl Proxy {
         self.state.paused.send_replace(true);
     }
 
+    /// Every connection is cut, and new ones are as soon as they are accepted, until [`Proxy::resume`].
+    pub(crate) fn sever(&self) {
+        self.state.severed.send_replace(true);
+    }
+
     /// Leads to another server from now on; connections that there are, are cut.
     pub(crate) fn lead_to(&self, server: u16) {
         self.state.server.send_replace(server);
@@ -80,6 +87,7 @@ impl Proxy {
 
     /// Everything passes again, what was held first.
     pub(crate) fn resume(&self) {
+        self.state.severed.send_replace(false);
         self.state.swallowing.send_replace(false);
         self.state.paused.send_replace(false);
     }
@@ -107,8 +115,11 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
         let (client, _) = listener.accept().await.unwrap();
         let state = Arc::clone(&state);
         connections.spawn(async move {
-            let mut paused = state.paused.subscribe();
-            let _ = paused.wait_for(|paused| !paused).await;
+            let (mut paused, mut severed) = (state.paused.subscribe(), state.severed.subscribe());
+            tokio::select! {
+                () = until(&mut severed, true) => return,
+                () = until(&mut paused, false) => {}
+            }
             let mut moved = state.server.subscribe();
             let port = *moved.borrow_and_update();
             let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
@@ -116,12 +127,17 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
             let (from_server, to_server) = server.into_split();
             let cut = CancellationToken::new();
             tokio::select! {
+                () = until(&mut severed, true) => {}
                 () = up(&state, from_client, to_server, &cut) => {}
                 () = down(&state, from_server, to_client, &cut) => {}
                 _ = moved.changed() => {}
             }
         });
     }
+}
+
+async fn until(seen: &mut watch::Receiver<bool>, wanted: bool) {
+    let _ = seen.wait_for(|now| *now == wanted).await;
 }
 
 async fn up(state: &State, mut client: OwnedReadHalf, mut server: OwnedWriteHalf, cut: &CancellationToken) {
