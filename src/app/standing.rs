@@ -9,11 +9,17 @@ use crate::store::{Store, StoreError, StoreErrorKind};
 /// How often the store is asked.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
 
+/// Within which it has to say something. A write whose outcome it cannot tell may keep it from answering for longer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
+
 /// Asks the store over and over whether it would take a write, and tells `ready` what it said. Returns once another process
 /// serves under this one's name: there is no way back from that.
 pub(super) async fn until_fenced(store: Arc<dyn Store>, ready: watch::Sender<bool>) -> StoreError {
     loop {
-        let asked = store.check_writable().await;
+        let asked = tokio::time::timeout(ANSWERED_WITHIN, store.check_writable()).await;
+        let asked = asked.unwrap_or_else(|_| {
+            Err(StoreError::new(StoreErrorKind::Unavailable, "the store does not answer"))
+        });
         let is_ready = asked.is_ok();
         if ready.send_if_modified(|was| std::mem::replace(was, is_ready) != is_ready) && is_ready {
             tracing::info!("the store takes writes again: serving");

@@ -149,6 +149,10 @@ impl Gatekeeper {
 
     /// Audits a rejection, unless its address has had so many that they are a flood.
     async fn reject(&self, rejected: Rejected, address: Option<IpAddr>) -> Status {
+        // A store that does not answer says nothing about who calls: its outage must not shut callers out beyond its end.
+        if matches!(rejected.error, AuthenticationError::Store(_)) {
+            return status::unauthenticated(&rejected.error);
+        }
         let key = address.map_or(IpAddr::from([0, 0, 0, 0]), network_of);
         match self.rejections.as_ref().map_or(Ok(()), |rejections| rejections.take(key)) {
             Ok(()) => status::unauthenticated(&self.authenticator.record(rejected, address).await),

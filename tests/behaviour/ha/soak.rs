@@ -31,7 +31,7 @@ const WORKERS: u64 = 3;
 /// What goes wrong in a long run, unless told otherwise.
 const FAULTS: u64 = 80;
 /// A long run takes no longer than this before it comes to its end.
-const LONGEST: Duration = Duration::from_secs(480);
+const LONGEST: Duration = Duration::from_secs(420);
 /// How long an end may be overdue while a healthy replica can come to it: the claim of a replica that died lapses within 3 s; one
 /// that cannot reach the target gives it up within its bounds (3.5 s) and leaves it for one more second. The rest is for the machine.
 const OVERDUE: Duration = Duration::from_secs(15);
