@@ -31,7 +31,9 @@ impl StoreClock {
 impl Clock for StoreClock {
     fn now(&self) -> Timestamp {
         let own = self.own.now();
-        own.checked_add(self.offset()).unwrap_or(own)
+        let shown = own.checked_add(self.offset()).unwrap_or(own);
+        // To the microsecond, whatever an offset is measured to: what is stored must read back as it was.
+        Timestamp::from_microsecond(shown.as_microsecond()).unwrap_or(shown)
     }
 
     async fn sleep_until(&self, deadline: Timestamp) {
@@ -60,6 +62,9 @@ mod tests {
         let offset = watch::Sender::new(SignedDuration::from_secs(10));
         let clock = Arc::new(StoreClock::new(Arc::clone(&own) as Arc<dyn Clock>, offset.subscribe()));
         assert_eq!(clock.now(), Timestamp::from_second(110).unwrap());
+        offset.send_replace(SignedDuration::new(10, 1_500));
+        assert_eq!(clock.now(), Timestamp::from_microsecond(110_000_001).unwrap());
+        offset.send_replace(SignedDuration::from_secs(10));
         let sleeper = tokio::spawn({
             let clock = Arc::clone(&clock);
             async move { clock.sleep_until(Timestamp::from_second(120).unwrap()).await }

@@ -40,7 +40,7 @@ pub struct VerifyArgs {
     /// JSON lines, as the server writes them to its audit file
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The server's store: an SQLite file, or postgres://USER@HOST:PORT/DATABASE with its password in MAYFLY_STORE_PASSWORD;
+    /// The server's store: an SQLite file, or postgres://USER@HOST:PORT/DATABASE with its password in `MAYFLY_STORE_PASSWORD`;
     /// it may be in service
     #[arg(long, value_name = "PLACE")]
     pub store: Option<String>,

@@ -22,7 +22,7 @@ const PASSWORD: &str = "MAYFLY_STORE_PASSWORD";
 /// Which store.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
-    /// The store: an SQLite file, or postgres://USER@HOST:PORT/DATABASE with its password in MAYFLY_STORE_PASSWORD; left out,
+    /// The store: an SQLite file, or postgres://USER@HOST:PORT/DATABASE with its password in `MAYFLY_STORE_PASSWORD`; left out,
     /// the one the configuration names
     #[arg(long, value_name = "PLACE")]
     pub store: Option<String>,

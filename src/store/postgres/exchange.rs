@@ -211,7 +211,8 @@ pub(super) async fn commit(
     changes: &Changes,
     (head, written): (ChainHead, i64),
 ) -> Committed {
-    let outcome = session.bounded(write(session, statements, writing, changes, (head, written))).await;
+    let write = Box::pin(write(session, statements, writing, changes, (head, written)));
+    let outcome = session.bounded(write).await;
     match outcome {
         Ok(()) => Committed::Yes,
         // Every statement was sent before an answer was waited for, so the commit may have arrived.

@@ -16,7 +16,7 @@ use crate::{
     domain::{Lease, LeaseEvent, LeaseId, LeaseLimits, PrincipalName, RoleName, TargetName},
     store::{
         ApplyError, BeginError, Begun, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest,
-        StoreError,
+        StoreError, Tally,
     },
 };
 
@@ -76,6 +76,10 @@ impl LeaseStore for PostgresStore {
 
     async fn live_by_target(&self) -> Result<Vec<(TargetName, u64)>, StoreError> {
         lease_query::live_by_target(&self.readers).await
+    }
+
+    async fn tally(&self, now: Timestamp) -> Result<Vec<Tally>, StoreError> {
+        lease_query::tally(&self.readers, now).await
     }
 
     async fn live_under_role(

@@ -1,15 +1,17 @@
 //! Questions about leases, each one statement and so one snapshot, answered from ranges of an index.
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 
 use super::{
+    failure::Failure,
     lease_row::{self, lease_columns},
     readers::Readers,
     row::{moment_or_none, parsed, plain, unsigned},
 };
 use crate::{
     domain::{FURTHEST_ATTEMPT, Lease, LeaseId, PrincipalName, RoleName, StateName, TargetName},
-    store::{LeaseFilter, Page, PageRequest, StoreError},
+    store::{LeaseFilter, Page, PageRequest, StoreError, Tally},
 };
 
 /// The most leases one question brings back, whatever was asked for.
@@ -154,4 +156,31 @@ pub(super) async fn changed_since(readers: &Readers, since: Timestamp) -> Result
         " FROM lease WHERE updated_at >= $1 ORDER BY updated_at, id LIMIT 4096"
     );
     readers.read(sql, &[&since.as_microsecond()], lease_row::read).await
+}
+
+/// How live leases stand, by target: looks at those that are not well only, as ACTIVE is what is live and nothing else.
+pub(super) async fn tally(readers: &Readers, now: Timestamp) -> Result<Vec<Tally>, StoreError> {
+    let sql = "SELECT live.target, live.live,
+            (SELECT count(*) FROM lease WHERE target = live.target AND state = 'provisioning'),
+            (SELECT count(*) FROM lease WHERE target = live.target AND state = 'ending'),
+            (SELECT (extract(epoch FROM min((standing::json ->> 'since')::timestamptz)) * 1000000)::bigint FROM lease
+                WHERE target = live.target AND state = 'ending'),
+            (SELECT count(*) FROM lease WHERE target = live.target AND due_at <= $1 AND state <> 'ending'),
+            (SELECT min(due_at) FROM lease WHERE target = live.target AND due_at <= $1 AND state <> 'ending')
+        FROM (SELECT target, sum(live)::bigint AS live FROM live_by_target GROUP BY target HAVING sum(live) > 0) AS live
+        ORDER BY live.target";
+    readers.read(sql, &[&now.as_microsecond()], read_tally).await
+}
+
+fn read_tally(row: &Row) -> Result<Tally, Failure> {
+    let (provisioning, ending) = (unsigned(row, 2)?, unsigned(row, 3)?);
+    let since = [moment_or_none(row, 4)?, moment_or_none(row, 6)?];
+    Ok(Tally {
+        target: parsed(row, 0)?,
+        provisioning,
+        active: unsigned(row, 1)?.saturating_sub(provisioning + ending),
+        ending,
+        overdue: ending + unsigned(row, 5)?,
+        overdue_since: since.into_iter().flatten().min(),
+    })
 }

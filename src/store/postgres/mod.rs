@@ -52,6 +52,7 @@ use crate::{
     audit::{ChainHead, Draft},
     clock::Clock,
     domain::InstanceId,
+    metrics::CommitMeter,
     store::{DueElsewhere, Store, StoreError},
 };
 
@@ -63,6 +64,7 @@ pub struct PostgresStore {
     announcements: Announcements,
     due_elsewhere: broadcast::Sender<DueElsewhere>,
     instance: InstanceId,
+    commits: Arc<CommitMeter>,
     listening: CancellationToken,
     _listener: DropGuard,
 }
@@ -107,8 +109,14 @@ impl PostgresStore {
             due: due_elsewhere.clone(),
         };
         tokio::spawn(listener.run(listening.clone()));
-        let parts =
-            WriterParts { settings, writing: writing.clone(), clock, announcements: announcements.clone() };
+        let commits = Arc::new(CommitMeter::default());
+        let parts = WriterParts {
+            settings,
+            writing: writing.clone(),
+            clock,
+            announcements: announcements.clone(),
+            commits: Arc::clone(&commits),
+        };
         Ok(Self {
             writer: Writer::start(parts),
             readers,
@@ -116,6 +124,7 @@ impl PostgresStore {
             announcements,
             due_elsewhere,
             instance: begun.instance,
+            commits,
             _listener: listening.clone().drop_guard(),
             listening,
         })
@@ -176,6 +185,10 @@ impl Store for PostgresStore {
 
     async fn check_writable(&self) -> Result<(), StoreError> {
         self.writer.run(audit::Probe).await
+    }
+
+    fn commits(&self) -> Option<&CommitMeter> {
+        Some(&self.commits)
     }
 
     fn clock_offset(&self) -> Option<watch::Receiver<SignedDuration>> {

@@ -1,8 +1,6 @@
 //! Work on a store without serving from it: verifying its audit chains, taking everything out, filling a fresh one. Shuts
 //! nobody out and claims nothing.
 
-use std::future::Future;
-
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
@@ -272,12 +270,8 @@ impl Filling {
         Ok(())
     }
 
-    fn execute(
-        &self,
-        sql: &'static str,
-        values: &[&(dyn ToSql + Sync)],
-    ) -> impl Future<Output = Result<(), Failure>> {
-        async move { rows(&self.session, sql, values).await.map(drop) }
+    async fn execute(&self, sql: &'static str, values: &[&(dyn ToSql + Sync)]) -> Result<(), Failure> {
+        rows(&self.session, sql, values).await.map(drop)
     }
 
     async fn flush(&mut self) -> Result<(), Failure> {

@@ -117,13 +117,11 @@ impl Session {
         &self,
         exchange: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        match timeout(self.bound, exchange).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.abandon();
-                Err(Failure::timed_out(self.bound))
-            }
-        }
+        let Ok(outcome) = timeout(self.bound, exchange).await else {
+            self.abandon();
+            return Err(Failure::timed_out(self.bound));
+        };
+        outcome
     }
 }
 

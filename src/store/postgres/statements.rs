@@ -27,13 +27,11 @@ macro_rules! statements {
         impl Statements {
             /// Prepares them all.
             pub(super) async fn prepare(session: &Session) -> Result<Self, Failure> {
-                let prepared = session
-                    .bounded(async {
-                        let ($($name,)*) = futures_util::try_join!($(session.client.prepare($sql)),*)?;
-                        Ok(Self { $($name),* })
-                    })
-                    .await;
-                prepared
+                let prepare = Box::pin(async {
+                    let ($($name,)*) = futures_util::try_join!($(session.client.prepare($sql)),*)?;
+                    Ok(Self { $($name),* })
+                });
+                session.bounded(prepare).await
             }
         }
     };

@@ -31,6 +31,7 @@ use crate::{
     clock::Clock,
     crash::{self, Point},
     domain::Lease,
+    metrics::{CommitMeter, Stopwatch},
     store::{StoreError, StoreErrorKind},
 };
 
@@ -114,6 +115,8 @@ pub(super) struct WriterParts {
     pub(super) writing: Writing,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) announcements: Announcements,
+    /// How long commits take.
+    pub(super) commits: Arc<CommitMeter>,
 }
 
 /// The handle on the writing task.
@@ -229,11 +232,14 @@ impl WriterTask {
         queue: &mut mpsc::Receiver<Box<dyn Command>>,
     ) -> Commands {
         let mut attempt = 1;
+        let watch = Stopwatch::start();
         loop {
             // A session that ended while it was idle says nothing about the server.
             let mut again = self.session.is_some();
             let failure = match self.attempt(&mut group).await {
                 Attempt::Done(done) => {
+                    let commands = u32::try_from(group.len()).unwrap_or(u32::MAX);
+                    self.parts.commits.committed(commands, watch.elapsed());
                     self.publish(done);
                     settle(group, None);
                     return Commands::new();
@@ -295,7 +301,8 @@ impl WriterTask {
         for command in group.iter() {
             command.needs(&mut needs);
         }
-        let opened = session.bounded(exchange::open(session, statements, writing, &needs, &**clock)).await?;
+        let open = Box::pin(exchange::open(session, statements, writing, &needs, &**clock));
+        let opened = session.bounded(open).await?;
         let Some(Opened { head, written, offset, facts }) = opened else {
             return Err(Failure::fenced(&writing.replica));
         };
