@@ -9,6 +9,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use rustix::process::{Signal, getpid, kill_process};
@@ -16,6 +17,9 @@ use rustix::process::{Signal, getpid, kill_process};
 /// The variable of the environment that arms a point: its name, or its name and the time it is passed, as in `issue.created:3`. With
 /// `:stop` at the end the process is stopped there, as by SIGSTOP, instead of killed.
 pub const VARIABLE: &str = "MAYFLY_CRASH_AT";
+
+/// More than it takes a signal to reach every thread.
+const TAKES_EFFECT: Duration = Duration::from_millis(200);
 
 macro_rules! points {
     ($($(#[$doc:meta])* $point:ident = $name:literal),* $(,)?) => {
@@ -176,7 +180,8 @@ fn die_if_armed(point: Point) {
         return;
     }
     let _ = kill_process(getpid(), armed.signal);
-    // The signal may take a moment; nothing may happen after this line.
+    // The signal may take a moment; nothing may happen after this line before it does.
+    std::thread::sleep(TAKES_EFFECT);
     if armed.signal == Signal::KILL {
         loop {
             std::thread::park();
