@@ -190,7 +190,10 @@ mod tests {
     fn a_charge_is_a_point_and_a_pass() {
         let charge = |text: &str| text.parse::<Charge>();
         assert_eq!(charge("issue.begun"), Ok(Charge { point: Point::IssueBegun, pass: 1, stop: false }));
-        assert_eq!(charge("issue.created:3"), Ok(Charge { point: Point::IssueCreated, pass: 3, stop: false }));
+        assert_eq!(
+            charge("issue.created:3"),
+            Ok(Charge { point: Point::IssueCreated, pass: 3, stop: false })
+        );
         assert_eq!(
             charge("issue.created:2:stop"),
             Ok(Charge { point: Point::IssueCreated, pass: 2, stop: true })

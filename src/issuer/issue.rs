@@ -149,12 +149,7 @@ impl Issuer {
 
     /// Provisions, hands the outcome over, and ends the lease again if nobody took it: not only when the caller was gone by then,
     /// also when it went with the credential already on its way. A lease that was asked for again stays: it was delivered once.
-    async fn issue_and_see_delivered(
-        self: Arc<Self>,
-        attempt: Attempt,
-        pass: Pass,
-        reply: Reply,
-    ) {
+    async fn issue_and_see_delivered(self: Arc<Self>, attempt: Attempt, pass: Pass, reply: Reply) {
         let (taken, was_taken) = oneshot::channel();
         let issued = match self.provision(&attempt, pass, &reply).await {
             Ok(issued) => issued,
@@ -163,9 +158,7 @@ impl Issuer {
         let lease = issued.lease.clone();
         crash::here(Point::IssueReplying);
         drop(reply.send(Ok(Delivery { issued, taken })));
-        if was_taken.await.is_err()
-            && lease.id == attempt.lease.id
-            && !self.may_have_been_asked_again(&lease)
+        if was_taken.await.is_err() && lease.id == attempt.lease.id && !self.may_have_been_asked_again(&lease)
         {
             let cause =
                 EndCause::Failed { reason: "the caller gave up before the credential was ready".into() };

@@ -135,8 +135,7 @@ impl Issuer {
             let told = target.renew(LeasedAccount::of(&lease), expires_at).await;
             told.map_err(|error| Refusal::on_target(&lease.target, error))?;
             let now = self.store.lease(lease.id).await?;
-            let now =
-                now.ok_or_else(|| Refusal::not_found(format!("there is no lease {}", lease.id)))?;
+            let now = now.ok_or_else(|| Refusal::not_found(format!("there is no lease {}", lease.id)))?;
             if now.state == lease.state {
                 return Ok(now);
             }

@@ -204,8 +204,9 @@ impl Lane {
         let ending = self.mark(due).await?;
         let tried = ending.len();
         let concurrency = target.settings().pool.ending.max(1);
-        let mut outcomes =
-            stream::iter(ending).map(|lease| self.end_one(target, lease, claim)).buffer_unordered(concurrency);
+        let mut outcomes = stream::iter(ending)
+            .map(|lease| self.end_one(target, lease, claim))
+            .buffer_unordered(concurrency);
         while let Some(outcome) = outcomes.next().await {
             outcome?;
             if self.parts.stop.is_cancelled() {

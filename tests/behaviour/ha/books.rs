@@ -56,7 +56,8 @@ pub(super) async fn assert_in_order(plan: &Plan, stopped: &[&Replica]) {
     }
     let live = plan.store.ask("SELECT id FROM lease WHERE due_at IS NOT NULL").await.unwrap();
     assert_eq!(live, Vec::<Vec<String>>::new(), "live in the store");
-    let counted = plan.store.ask("SELECT target FROM live_by_target GROUP BY 1 HAVING sum(live) <> 0").await.unwrap();
+    let counted =
+        plan.store.ask("SELECT target FROM live_by_target GROUP BY 1 HAVING sum(live) <> 0").await.unwrap();
     assert_eq!(counted, Vec::<Vec<String>>::new(), "counted as live");
     let (heads, records) = verify_together(plan).await;
     assert_ended_once(&records);

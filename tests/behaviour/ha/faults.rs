@@ -74,7 +74,13 @@ impl Fate {
         match random.below(12) {
             0 | 1 => Fault::Kill,
             2 | 3 => {
-                let points = [Point::EndDue, Point::EndBegun, Point::EndDisabled, Point::EndRemoved, Point::EndRecorded];
+                let points = [
+                    Point::EndDue,
+                    Point::EndBegun,
+                    Point::EndDisabled,
+                    Point::EndRemoved,
+                    Point::EndRecorded,
+                ];
                 let at = usize::try_from(random.below(5)).unwrap();
                 Fault::KillWhileEnding(points[at], 1 + random.below(6))
             }

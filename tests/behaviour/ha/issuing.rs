@@ -120,7 +120,10 @@ async fn a_renewal_stopped_half_way_leaves_target_and_store_in_agreement() {
     renewing.await.unwrap().unwrap();
     let lease = other.lease(&name).await.unwrap();
     let stored = lease.expire_time.unwrap().seconds;
-    let statement = format!("SELECT extract(epoch FROM rolvaliduntil)::bigint FROM pg_roles WHERE rolname = '{}'", same.account);
+    let statement = format!(
+        "SELECT extract(epoch FROM rolvaliduntil)::bigint FROM pg_roles WHERE rolname = '{}'",
+        same.account
+    );
     let kept: i64 = database.ask_superuser(database.server.unwrap(), &statement).await[0].parse().unwrap();
     assert!((kept - stored).abs() <= 2, "the target says {kept}, the store {stored}");
     fleet.assert_clean().await;

@@ -31,7 +31,11 @@ async fn a_replica_cut_off_from_the_store_refuses_says_so_and_recovers_by_itself
     for silent in [true, false] {
         becomes(&callers[0], ServingStatus::Serving).await;
         let wire = &fleet.replicas[0].store;
-        if silent { wire.pause() } else { wire.sever() }
+        if silent {
+            wire.pause()
+        } else {
+            wire.sever()
+        }
         let asked = tokio::time::timeout(Duration::from_secs(12), callers[0].issue(&role, LONG, "")).await;
         let refused = asked.expect("it does not answer").unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
@@ -53,7 +57,11 @@ async fn what_a_replica_cannot_reach_is_ended_by_one_that_can() {
     for silent in [true, false] {
         let held = callers[0].issue(&role, LONG, "").await.unwrap();
         let wire = &fleet.replicas[0].targets["postgres"];
-        if silent { wire.pause() } else { wire.sever() }
+        if silent {
+            wire.pause()
+        } else {
+            wire.sever()
+        }
         // Asked of the one that cannot do it.
         callers[0].revoke_on("postgres").await.unwrap();
         let ended = async {

@@ -234,7 +234,12 @@ impl Replica {
     }
 
     /// Runs another command of the program against it, as the administrator or with a token, and returns its exit code and output.
-    pub(super) async fn command(&self, at: &Caller, token: Option<&str>, arguments: &[&str]) -> (i32, String) {
+    pub(super) async fn command(
+        &self,
+        at: &Caller,
+        token: Option<&str>,
+        arguments: &[&str],
+    ) -> (i32, String) {
         let mut command = self.program();
         command.args(arguments).env("MAYFLY_ADDRESS", &at.address);
         command.env("MAYFLY_TOKEN", token.unwrap_or(&self.token));

@@ -44,7 +44,12 @@ struct Endured {
     longest: Duration,
 }
 
-async fn endure(fleet: &mut Fleet, server: Option<&mut Server>, faults: u64, seed: u64) -> (u64, Tally, Watch) {
+async fn endure(
+    fleet: &mut Fleet,
+    server: Option<&mut Server>,
+    faults: u64,
+    seed: u64,
+) -> (u64, Tally, Watch) {
     let random = SeededRandom::new(seed);
     let fate = Fate::new(random.bits(), fleet.replicas.len(), fleet.plan.databases.len());
     let (watch, stop, begun) = (Watch::default(), CancellationToken::new(), Instant::now());
@@ -102,7 +107,10 @@ async fn run(mut fleet: Fleet, server: Option<&mut Server>, faults: u64, seed: u
     let enduring = local.run_until(endure(&mut fleet, server, faults, seed));
     let endured = AssertUnwindSafe(enduring).catch_unwind().await;
     let Ok((events, tally, watch)) = endured else {
-        tell(&format!("ha: VIOLATED, seed {seed}: see above; the replicas' logs end:\n{}", fleet.last_words()));
+        tell(&format!(
+            "ha: VIOLATED, seed {seed}: see above; the replicas' logs end:\n{}",
+            fleet.last_words()
+        ));
         return None;
     };
     let words = fleet.last_words();

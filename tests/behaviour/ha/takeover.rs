@@ -78,7 +78,11 @@ async fn a_replica_stopped_past_its_claim_leaves_what_another_finished_alone() {
         .await;
         assert!(stopped.elapsed() < TAKEN_OVER, "{point}: {:?}", stopped.elapsed());
         fleet.replicas[0].thaw();
-        let says = if point == "end.disabled" { "the claim on a lease lapsed" } else { "a lease moved on meanwhile" };
+        let says = if point == "end.disabled" {
+            "the claim on a lease lapsed"
+        } else {
+            "a lease moved on meanwhile"
+        };
         fleet.replicas[0].logged(says).await;
         for held in &held {
             assert_eq!(other.lease(&held.lease).await.unwrap().state(), LeaseState::Revoked);
