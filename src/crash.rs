@@ -177,8 +177,10 @@ fn die_if_armed(point: Point) {
     }
     let _ = kill_process(getpid(), armed.signal);
     // The signal may take a moment; nothing may happen after this line.
-    while armed.signal == Signal::KILL {
-        std::thread::park();
+    if armed.signal == Signal::KILL {
+        loop {
+            std::thread::park();
+        }
     }
 }
 

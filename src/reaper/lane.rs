@@ -285,9 +285,10 @@ impl Lane {
             TargetErrorKind::Busy | TargetErrorKind::TimedOut | TargetErrorKind::Overran
         );
         let bound = if down || passing { TARGET_BOUND } else { LEASE_BOUND };
-        let next = match down && self.is_shared() {
-            true => left_to_others(now),
-            false => next_attempt(now, attempts, bound, &*self.parts.reaper.random),
+        let next = if down && self.is_shared() {
+            left_to_others(now)
+        } else {
+            next_attempt(now, attempts, bound, &*self.parts.reaper.random)
         };
         self.fail(lease, message.clone(), next, progress, now).await?;
         if down { Err(Halt::Target(TargetDown { message })) } else { Ok(()) }

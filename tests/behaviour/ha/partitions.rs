@@ -40,6 +40,12 @@ async fn a_replica_cut_off_from_the_store_refuses_says_so_and_recovers_by_itself
         let refused = asked.expect("it does not answer").unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
         becomes(&callers[0], ServingStatus::NotServing).await;
+        // However often it is asked meanwhile, whoever asked is not shut out afterwards.
+        let asked =
+            (0..30).map(|_| tokio::time::timeout(Duration::from_secs(12), callers[0].lease("leases/none")));
+        for answer in futures_util::future::join_all(asked).await {
+            assert!(answer.expect("it does not answer").is_err());
+        }
         callers[1].issue(&role, LONG, "").await.unwrap();
         assert_eq!(health(&callers[1]).await, ServingStatus::Serving);
         wire.resume();

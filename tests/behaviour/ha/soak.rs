@@ -148,10 +148,10 @@ async fn replicas_endure_everything() {
     let Some(Endured { events, leases, tally, longest }) = endured else {
         panic!("violated after {seconds} s; once more with make ha SEED={seed} FAULTS={faults}");
     };
-    let Tally { issued, renewed, over, given_up } = tally;
+    let Tally { issued, renewed, over, given_up, overtaken } = tally;
     tell(&format!(
         "ha: {events} faults, {leases} leases, {issued} issued, {renewed} renewed, {over} seen ended, {given_up} given up, \
-         latest end {:.1} s after due, 0 violations, seed {seed}, {seconds} s",
+         {overtaken} passwords overtaken, latest end {:.1} s after due, 0 violations, seed {seed}, {seconds} s",
         longest.as_secs_f64()
     ));
     server.stop().await.unwrap();

@@ -1,6 +1,6 @@
 //! One of many callers: asks for credentials wherever it is sent, uses, renews and returns them at random, and notices when one is lost.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use mayfly::{
     api::proto::LeaseState,
@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::balancer::{Balancer, may_pass};
 use crate::{
-    crash::caller::{Held, is_live},
+    crash::caller::{Caller, Held, is_live},
     support::world::Database,
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Tally {
     pub(super) over: u64,
     /// Requests given up after trying for long.
     pub(super) given_up: u64,
+    /// Passwords that an earlier try's statement, delayed on its way to the target, took the place of; asking again mended it.
+    pub(super) overtaken: u64,
 }
 
 impl Tally {
@@ -42,6 +44,7 @@ impl Tally {
             renewed: self.renewed + other.renewed,
             over: self.over + other.over,
             given_up: self.given_up + other.given_up,
+            overtaken: self.overtaken + other.overtaken,
         }
     }
 }
@@ -55,6 +58,8 @@ pub(super) struct Worker {
     name: String,
     asked: u32,
     pub(super) held: Vec<Held>,
+    /// Leases whose password took more than one try: a statement of an earlier one may still be on its way (docs/replicas.md).
+    contested: BTreeSet<String>,
     pub(super) tally: Tally,
 }
 
@@ -62,7 +67,8 @@ impl Worker {
     pub(super) fn new(balancer: Balancer, database: Database, role: String, seed: u64) -> Self {
         let name = format!("{role}-{seed:08x}");
         let random = SeededRandom::new(seed);
-        Self { balancer, database, role, random, name, asked: 0, held: Vec::new(), tally: Tally::default() }
+        let (held, contested, tally) = (Vec::new(), BTreeSet::new(), Tally::default());
+        Self { balancer, database, role, random, name, asked: 0, held, contested, tally }
     }
 
     /// Works until told to stop.
@@ -117,7 +123,16 @@ impl Worker {
             11 => balancer.ask(random, async |caller| caller.release(held, wait).await).await,
             12 => balancer.ask(random, async |caller| caller.revoke(held, wait).await).await,
             13 | 14 if !held.end_asked => {
-                balancer.ask(random, async |caller| held.ask_again(&caller, role).await).await
+                let mut tries = 0;
+                let ask = async |caller| {
+                    tries += 1;
+                    held.ask_again(&caller, role).await
+                };
+                let asked = balancer.ask(random, ask).await;
+                if tries > 1 {
+                    self.contested.insert(held.lease.clone());
+                }
+                asked
             }
             _ => self.look(at).await,
         }
@@ -127,9 +142,16 @@ impl Worker {
         self.asked += 1;
         let (key, ttl) = (format!("{}-{}", self.name, self.asked), 3 + self.random.below(LONGEST - 3));
         let role = &self.role;
-        let held =
-            self.balancer.ask(&self.random, async |caller| caller.issue(role, ttl, &key).await).await?;
+        let mut tries = 0;
+        let ask = async |caller: Caller| {
+            tries += 1;
+            caller.issue(role, ttl, &key).await
+        };
+        let held = self.balancer.ask(&self.random, ask).await?;
         self.tally.issued += 1;
+        if tries > 1 {
+            self.contested.insert(held.lease.clone());
+        }
         self.held.push(held);
         Ok(())
     }
@@ -143,6 +165,15 @@ impl Worker {
             let ignored = held.end_told && lease.state() == LeaseState::Active;
             assert!(!ignored, "its end was acknowledged: {held:?} is {lease:?}");
             if lease.state() == LeaseState::Active {
+                if self.contested.contains(&name)
+                    && held.must_work()
+                    && held.log_in(&self.database).await.is_err()
+                {
+                    let role = &self.role;
+                    let ask = async |caller| held.ask_again(&caller, role).await;
+                    self.tally.overtaken += u64::from(self.balancer.ask(&self.random, ask).await.is_ok());
+                    return Ok(());
+                }
                 held.assert_kept(&lease, &self.database).await;
             } else {
                 let early = !held.end_asked && held.promised > SystemClock.now();
