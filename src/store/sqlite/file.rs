@@ -26,6 +26,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0004_former_chains.sql"),
 ];
 
+/// A file of up to this many bytes is looked at whole before it is used.
+const CHECKED_WHOLE: u64 = 64 << 20;
+
 /// How long to wait for somebody else's lock on the file, such as a backup's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -122,6 +125,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| unusable(path, error))?;
     // Before anything is set: another program's file must stay as it is.
     let version = check_identity(&connection, path)?;
+    check_whole(&connection, path)?;
     configure(&connection).map_err(|error| unusable(path, error))?;
     migrate(&mut connection, version)?;
     Ok(connection)
@@ -137,6 +141,23 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
         Ok(connection)
     };
     open().map_err(read_failed)
+}
+
+/// Refuses a file that is damaged. All of it is looked at while that takes a blink; a file that was cut off is noticed at any
+/// size, and so is damage in what is read later.
+fn check_whole(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let size = path.metadata().map_or(0, |file| file.len());
+    if size > CHECKED_WHOLE {
+        return Ok(());
+    }
+    let found: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| unusable(path, error))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    tracing::error!(path = %path.display(), %found, "the store is damaged");
+    Err(StoreError::new(StoreErrorKind::Corrupt, damaged(path)))
 }
 
 /// Refuses a file that is not a Mayfly store, or one of a version this program does not know.
@@ -228,14 +249,18 @@ fn migrate(connection: &mut Connection, version: usize) -> Result<(), StoreError
     run().map_err(write_failed)
 }
 
+fn damaged(path: &Path) -> String {
+    format!(
+        "{} is damaged, or is no SQLite database: move it aside together with its -wal and -shm files and restore a backup \
+         (mayfly store restore; accounts it knew of still expire on their targets)",
+        path.display()
+    )
+}
+
 fn unusable(path: &Path, cause: rusqlite::Error) -> StoreError {
     let error = write_failed(cause);
     let message = match error.kind {
-        StoreErrorKind::Corrupt => format!(
-            "{} is damaged, or is no SQLite database: move it aside together with its -wal and -shm files and restore \
-             a backup (accounts it knew of still expire on their targets)",
-            path.display()
-        ),
+        StoreErrorKind::Corrupt => damaged(path),
         _ => format!("{}: {}", path.display(), error.message),
     };
     StoreError { message, ..error }

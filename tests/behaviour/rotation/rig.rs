@@ -8,8 +8,8 @@ use mayfly::{
     clock::{Clock, ManualClock, SystemClock},
     domain::{Engine, Lease, LeaseId, LeaseState, Password},
     issuer::{
-        Catalogue, CatalogueHandle, Issuer, IssuerParts, KeptCredentials, KnownServers, Refusal, Rotated, Rotator,
-        RotatorParts,
+        Catalogue, CatalogueHandle, Issuer, IssuerParts, KeptCredentials, KnownServers, Refusal, Rotated,
+        Rotator, RotatorParts,
     },
     random::SystemRandom,
     reaper::{Reaper, ReaperParts},

@@ -187,6 +187,29 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_store_that_was_cut_off_or_damaged_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&path_in(&directory));
+    for n in 0..200 {
+        live(&store, lease(n, "ada", "reader"), 600).await;
+    }
+    store.close().await;
+    let whole = std::fs::read(path_in(&directory)).unwrap();
+    let half = whole[..whole.len() / 2].to_vec();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2..whole.len() / 2 + 8192].fill(0xa5);
+    for broken in [half, damaged] {
+        std::fs::write(path_in(&directory), &broken).unwrap();
+        let error = refused(&path_in(&directory));
+        assert_eq!(error.kind, StoreErrorKind::Corrupt);
+        assert!(error.to_string().contains("restore a backup"), "{error}");
+        assert!(std::fs::read(path_in(&directory)).unwrap() == broken, "it was changed");
+    }
+    std::fs::write(path_in(&directory), &whole).unwrap();
+    open(&path_in(&directory)).close().await;
+}
+
+#[tokio::test]
 async fn a_full_queue_says_busy() {
     let directory = tempfile::tempdir().unwrap();
     let options = SqliteOptions { queue: 1, batch: 1, ..SqliteOptions::default() };
