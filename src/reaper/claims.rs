@@ -138,7 +138,7 @@ mod tests {
         let (clock, claim) = claim();
         clock.advance(SignedDuration::from_millis(2_999));
         assert!(claim.stands());
-        let asked_at = clock.uptime() - Duration::from_millis(999);
+        let asked_at = clock.uptime().saturating_sub(Duration::from_millis(999));
         claim.prolong(asked_at);
         clock.advance(SignedDuration::from_millis(2_000));
         assert!(claim.stands());

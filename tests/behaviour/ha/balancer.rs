@@ -5,8 +5,10 @@ use std::{
     time::Duration,
 };
 
-use mayfly::random::Random;
-use tokio::time::Instant;
+use mayfly::{
+    clock::{Clock as _, SystemClock},
+    random::Random,
+};
 use tonic::{Code, Status};
 
 use crate::crash::caller::Caller;
@@ -56,7 +58,7 @@ impl Balancer {
     ) -> Result<T, Status> {
         let count = self.callers.lock().unwrap().len();
         let mut at = usize::try_from(random.below(u32::try_from(count).unwrap())).unwrap();
-        let begun = Instant::now();
+        let begun = SystemClock.uptime();
         loop {
             let answered = match self.caller(at) {
                 Some(caller) => tokio::time::timeout(ONE_TRY, call(caller))
@@ -65,7 +67,8 @@ impl Balancer {
                 None => Err(Status::unavailable("never started")),
             };
             match answered {
-                Err(status) if may_pass(&status) && begun.elapsed() < ALL_TRIES => {}
+                Err(status)
+                    if may_pass(&status) && SystemClock.uptime().saturating_sub(begun) < ALL_TRIES => {}
                 answered => return answered,
             }
             at = (at + 1) % count;

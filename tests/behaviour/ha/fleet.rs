@@ -169,12 +169,12 @@ impl Fleet {
         }
         let stopped: Vec<&Replica> = stopped.into_iter().map(|at| &self.replicas[at]).collect();
         books::assert_in_order(&self.plan, &stopped).await;
-        totals.expect("no replica was left to end things")
+        totals.unwrap_or_else(|| panic!("no replica was left to end things"))
     }
 
     /// What every replica logged last, for a failure.
     pub(super) fn last_words(&self) -> String {
-        let words = self.replicas.iter();
-        words.map(|replica| format!("--- {}:\n{}\n", replica.name, replica.last_words())).collect()
+        let words = |replica: &Replica| format!("--- {}:\n{}\n", replica.name, replica.last_words());
+        self.replicas.iter().map(words).collect::<Vec<_>>().concat()
     }
 }

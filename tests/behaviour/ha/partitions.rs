@@ -32,9 +32,9 @@ async fn a_replica_cut_off_from_the_store_refuses_says_so_and_recovers_by_itself
         becomes(&callers[0], ServingStatus::Serving).await;
         let wire = &fleet.replicas[0].store;
         if silent {
-            wire.pause()
+            wire.pause();
         } else {
-            wire.sever()
+            wire.sever();
         }
         let asked = tokio::time::timeout(Duration::from_secs(12), callers[0].issue(&role, LONG, "")).await;
         let refused = asked.expect("it does not answer").unwrap_err();
@@ -64,9 +64,9 @@ async fn what_a_replica_cannot_reach_is_ended_by_one_that_can() {
         let held = callers[0].issue(&role, LONG, "").await.unwrap();
         let wire = &fleet.replicas[0].targets["postgres"];
         if silent {
-            wire.pause()
+            wire.pause();
         } else {
-            wire.sever()
+            wire.sever();
         }
         // Asked of the one that cannot do it.
         callers[0].revoke_on("postgres").await.unwrap();

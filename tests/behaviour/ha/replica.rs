@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     io::{Read as _, Seek as _, SeekFrom},
     os::unix::fs::PermissionsExt as _,
@@ -84,7 +85,8 @@ impl Replica {
         for target in &plan.databases {
             let (engine, names) = (target.engine, &target.sample.names);
             let scram = if engine == Engine::Postgres { "scram_iterations = 64\n" } else { "" };
-            text += &format!(
+            let _ = write!(
+                text,
                 "\n[targets.{engine}]\nengine = \"{engine}\"\nhosts = [\"127.0.0.1:{}\"]\ndatabase = \"{}\"\nuser = \"{}\"\n\
                  password_file = \"{engine}.password\"\npool.issuing = 4\npool.ending = 4\npool.wait = \"500ms\"\n\
                  pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n\n[roles.{}]\ntarget = \"{engine}\"\n\
@@ -212,7 +214,10 @@ impl Replica {
     /// Waits for its end.
     pub(super) async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.process.as_mut().unwrap().child;
-        tokio::time::timeout(PATIENCE, child.wait()).await.expect("it does not end").unwrap()
+        tokio::time::timeout(PATIENCE, child.wait())
+            .await
+            .unwrap_or_else(|_| panic!("it does not end"))
+            .unwrap()
     }
 
     /// Returns once it has ended, however long that takes.

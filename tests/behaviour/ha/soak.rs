@@ -3,14 +3,11 @@
 //! `make ha` runs the long one: `MAYFLY_HA_SEED` repeats the decisions of an earlier run (not the machine's timing),
 //! `MAYFLY_HA_FAULTS` says how many things go wrong.
 
-use std::{
-    env,
-    panic::AssertUnwindSafe,
-    time::{Duration, Instant},
-};
+use std::{env, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
 use mayfly::{
+    clock::{Clock as _, SystemClock},
     random::{Random as _, SeededRandom, SystemRandom},
     sandbox::Server,
 };
@@ -52,7 +49,7 @@ async fn endure(
 ) -> (u64, Tally, Watch) {
     let random = SeededRandom::new(seed);
     let fate = Fate::new(random.bits(), fleet.replicas.len(), fleet.plan.databases.len());
-    let (watch, stop, begun) = (Watch::default(), CancellationToken::new(), Instant::now());
+    let (watch, stop, begun) = (Watch::default(), CancellationToken::new(), SystemClock.uptime());
     watch.calm();
     let mut watching = JoinSet::new();
     watching.spawn(watch.clone().keep(fleet.plan.store.clone(), OVERDUE, stop.clone()));
@@ -67,7 +64,7 @@ async fn endure(
     let mut server = server;
     let mut events = 0;
     let happening = async {
-        while events < faults && begun.elapsed() < LONGEST {
+        while events < faults && SystemClock.uptime().saturating_sub(begun) < LONGEST {
             let event = fate.next();
             tell(&format!("ha: {events}: {event}"));
             let parts = (&fleet.plan, server.as_deref_mut(), &watch);
@@ -142,9 +139,9 @@ async fn replicas_endure_everything() {
     let faults = number("MAYFLY_HA_FAULTS").unwrap_or(FAULTS);
     let (fleet, mut server) = Fleet::with_own_store(REPLICAS).await.expect("PostgreSQL is left out");
     tell(&format!("ha: {REPLICAS} replicas, {faults} faults, seed {seed}"));
-    let begun = Instant::now();
+    let begun = SystemClock.uptime();
     let endured = run(fleet, Some(&mut server), faults, seed).await;
-    let seconds = begun.elapsed().as_secs();
+    let seconds = SystemClock.uptime().saturating_sub(begun).as_secs();
     let Some(Endured { events, leases, tally, longest }) = endured else {
         panic!("violated after {seconds} s; once more with make ha SEED={seed} FAULTS={faults}");
     };

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use mayfly::api::proto::LeaseState;
-use tokio::time::Instant;
+use mayfly::{
+    api::proto::LeaseState,
+    clock::{Clock as _, SystemClock},
+};
 
 use super::{books::accounts, fleet::Fleet};
 use crate::{
@@ -29,13 +31,13 @@ async fn held(fleet: &Fleet, caller: &Caller, count: usize) -> Vec<Held> {
 }
 
 /// Waits until no account of the fleet is left, and says how long it took.
-async fn all_gone(fleet: &Fleet, since: Instant) -> Duration {
+async fn all_gone(fleet: &Fleet, since: Duration) -> Duration {
     let (database, _) = fleet.postgres();
     eventually("all accounts are gone", async || {
         accounts(&fleet.plan, database).await.is_empty().then_some(())
     })
     .await;
-    since.elapsed()
+    SystemClock.uptime().saturating_sub(since)
 }
 
 #[tokio::test]
@@ -48,7 +50,7 @@ async fn a_replica_killed_in_the_middle_of_a_batch_of_ends_is_taken_over_within_
     fleet.replicas[1].freeze().await;
     dying.revoke_on("postgres").await.unwrap();
     fleet.replicas[0].ended().await;
-    let died = Instant::now();
+    let died = SystemClock.uptime();
     fleet.replicas[1].thaw();
     let took = all_gone(&fleet, died).await;
     assert!(took < TAKEN_OVER, "{took:?}");
@@ -69,14 +71,15 @@ async fn a_replica_stopped_past_its_claim_leaves_what_another_finished_alone() {
         fleet.replicas[1].freeze().await;
         stopping.revoke_on("postgres").await.unwrap();
         fleet.replicas[0].is_stopped().await;
-        let stopped = Instant::now();
+        let stopped = SystemClock.uptime();
         fleet.replicas[1].thaw();
         eventually("the other one has ended all of them", async || {
             let live = [LeaseState::Provisioning, LeaseState::Active, LeaseState::Ending];
             other.leases(&live).await.unwrap().is_empty().then_some(())
         })
         .await;
-        assert!(stopped.elapsed() < TAKEN_OVER, "{point}: {:?}", stopped.elapsed());
+        let took = SystemClock.uptime().saturating_sub(stopped);
+        assert!(took < TAKEN_OVER, "{point}: {took:?}");
         fleet.replicas[0].thaw();
         let says = if point == "end.disabled" {
             "the claim on a lease lapsed"
@@ -104,7 +107,7 @@ async fn a_lease_that_expires_while_its_replica_is_dead_ends_on_time_all_the_sam
         (other.lease(&held.lease).await.unwrap().state() == LeaseState::Expired).then_some(())
     })
     .await;
-    let late = mayfly::clock::Clock::now(&mayfly::clock::SystemClock).duration_since(held.promised);
+    let late = SystemClock.now().duration_since(held.promised);
     assert!(late < TAKEN_OVER.try_into().unwrap(), "{late}");
     fleet.assert_clean().await;
 }
