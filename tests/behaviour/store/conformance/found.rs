@@ -30,7 +30,7 @@ pub(crate) async fn a_lease_found_again_after_its_end_is_live_again(store: Subje
     assert_eq!(store.lease(id).await.unwrap(), Some(found.clone()));
     assert_eq!(store.live_by_target().await.unwrap(), [(begun.target.clone(), 1)]);
     assert_eq!(store.live_under_role(&begun.role, &begun.principal.name).await.unwrap(), (1, 1));
-    assert_eq!(store.due(&begun.target, at(9), 10).await.unwrap(), [found.clone()]);
+    assert_eq!(store.due(&begun.target, at(9), 10).await.unwrap(), vec![found.clone()]);
     let same = store.apply(id, again, at(10), Some(draft("lease.reappeared", id))).await.unwrap();
     assert_eq!(same, found, "it is ending already");
     let done = store.apply(id, ended(12), at(12), Some(draft("lease.released", id))).await.unwrap();
