@@ -1,6 +1,6 @@
 //! The connection to the store, disturbed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use mayfly::{
