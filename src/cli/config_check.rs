@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use serde::Serialize;
 
-use super::{CliError, Context, Exit, serve};
+use super::{CliError, Context, Exit, doctor, serve};
 
 /// Subcommands of `mayfly config`.
 #[derive(Debug, Subcommand)]
@@ -21,6 +21,10 @@ pub struct CheckArgs {
     /// The configuration
     #[arg(long, env = "MAYFLY_CONFIG", value_name = "FILE", default_value = "mayfly.toml")]
     pub config: PathBuf,
+    /// Ask the databases as well: privileges, groups, and that no role hands objects on to an owner who may do more than own.
+    /// Ends with 11 when something is to be mended there
+    #[arg(long)]
+    pub connect: bool,
 }
 
 /// Runs `mayfly config …`.
@@ -33,11 +37,14 @@ pub async fn run(command: ConfigCommand, context: &mut Context) -> Result<Exit, 
     for warning in &loaded.warnings {
         context.output.note(&format!("warning: {warning}"));
     }
+    let examined =
+        if args.connect { Some(doctor::examine_all(&loaded.config, context).await?) } else { None };
     let checked = Checked {
         config: args.config.display().to_string(),
         targets: loaded.config.targets.len(),
         roles: loaded.config.roles.len(),
         warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+        examined,
     };
     if context.output.is_json() {
         context.output.json(&checked)?;
@@ -46,8 +53,13 @@ pub async fn run(command: ConfigCommand, context: &mut Context) -> Result<Exit, 
             |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
         let (targets, roles) = (count(checked.targets, "target"), count(checked.roles, "role"));
         context.output.data(&format!("{}: ok ({targets}, {roles})", checked.config))?;
+        for report in checked.examined.iter().flatten() {
+            let text = doctor::text(report, &context.output);
+            context.output.data(&format!("\n{text}"))?;
+        }
     }
-    Ok(Exit::Ok)
+    let problems = checked.examined.iter().flatten().any(doctor::Report::has_problems);
+    Ok(if problems { Exit::Problems } else { Exit::Ok })
 }
 
 /// What was checked.
@@ -57,4 +69,6 @@ struct Checked {
     targets: usize,
     roles: usize,
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    examined: Option<Vec<doctor::Report>>,
 }

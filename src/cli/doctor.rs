@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{CliError, Context, Exit, Output, error::printable, serve, table::Paint, view};
 use crate::{
     api::proto,
+    config::Config,
     domain::Role,
     random::SystemRandom,
     target::{Examination, Severity, Surroundings, Target, TargetError, connect},
@@ -94,8 +95,20 @@ pub async fn run(args: DoctorArgs, context: &mut Context) -> Result<Exit, CliErr
         let text = text(&report, &context.output);
         context.output.data(&text)?;
     }
-    let problems = report.findings.iter().any(|finding| finding.severity == Weight::Problem);
-    Ok(if problems { Exit::Problems } else { Exit::Ok })
+    Ok(if report.has_problems() { Exit::Problems } else { Exit::Ok })
+}
+
+/// Examines every target of a configuration from here, in the order of their names.
+///
+/// # Errors
+/// When a target cannot be used as it is configured, whatever its server says.
+pub(super) async fn examine_all(config: &Config, context: &mut Context) -> Result<Vec<Report>, CliError> {
+    let mut reports = Vec::new();
+    for name in config.targets.keys() {
+        let here = Here::of(config, name.as_str(), context).await?;
+        reports.push(here.examine(context).await);
+    }
+    Ok(reports)
 }
 
 async fn ask_the_server(target: &str, context: &Context) -> Result<Report, CliError> {
@@ -132,7 +145,10 @@ struct Here {
 
 impl Here {
     async fn load(config: &Path, target: &str, context: &mut Context) -> Result<Self, CliError> {
-        let config = serve::load(config).await?.config;
+        Self::of(&serve::load(config).await?.config, target, context).await
+    }
+
+    async fn of(config: &Config, target: &str, context: &mut Context) -> Result<Self, CliError> {
         let known = || config.targets.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let bare = target.strip_prefix("targets/").unwrap_or(target);
         let (name, settings) =
@@ -141,7 +157,7 @@ impl Here {
                     .hint(format!("known targets: {}", known()))
             })?;
         let surroundings = Surroundings::new(Arc::clone(&context.clock), Arc::new(SystemRandom));
-        let credentials = super::doctor_credentials::credentials(&config, settings, context).await;
+        let credentials = super::doctor_credentials::credentials(config, settings, context).await;
         let target = connect(settings.clone(), Surroundings { credentials, ..surroundings })
             .map_err(|error| CliError::local(format!("targets.{name} cannot be used"), &error))?;
         let roles = config.roles.values().filter(|role| role.target == *name).cloned().collect();
@@ -209,9 +225,15 @@ impl Report {
             findings: findings.collect(),
         }
     }
+
+    /// Whether there is something to mend.
+    pub fn has_problems(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Weight::Problem)
+    }
 }
 
-fn text(report: &Report, output: &Output) -> String {
+/// A report for people.
+pub(super) fn text(report: &Report, output: &Output) -> String {
     let colour = output.colour();
     let mut lines = Vec::new();
     let server = if report.server.is_empty() { "nothing answers" } else { &report.server };

@@ -99,6 +99,7 @@ impl Issuer {
             catalogue: Arc::clone(&catalogue),
             reaper: Arc::clone(&reaper),
             renewing: Arc::clone(&renewing),
+            metrics: Arc::clone(&metrics),
         }));
         Self {
             clock,

@@ -1,5 +1,7 @@
 //! Accounts altered behind our back.
 
+use jiff::SignedDuration;
+
 use super::{
     Answer, Discrepancy, DiscrepancyKind, ReconcileError, Reconciler, Run, Told, unless_moved_on,
     walk::{is_over, look},
@@ -11,6 +13,10 @@ use crate::{
     store::StoreError,
     target::{LeasedAccount, OnDrift, TargetError, TargetErrorKind},
 };
+
+/// How long another process is given to record a renewal that the target has already. Should it take longer, it tells the target
+/// again once it has recorded it.
+const LONGEST_RENEWAL: SignedDuration = SignedDuration::from_secs(4);
 
 /// What the account of a lease should be like; `None`: nothing can be said while it is being created or removed.
 pub(super) fn expected(lease: &Lease) -> Option<Expected<'_>> {
@@ -59,8 +65,23 @@ impl Reconciler {
         Ok(())
     }
 
-    /// The lease, the account, the lease: what differs while the lease stands still.
+    /// What differs while the lease stands still. Another process that shares the store may be in the middle of renewing it: then
+    /// what still differs after a while.
     async fn look_again(&self, run: &Run<'_>, id: LeaseId) -> Result<Option<Altered>, ReconcileError> {
+        let altered = self.look_once(run, id).await?;
+        let may_be_renewed = altered.as_ref().is_some_and(|altered| {
+            altered.drift.iter().any(|drift| matches!(drift, Drift::LivesLonger { .. }))
+        });
+        if !may_be_renewed || self.store.replica().is_none() {
+            return Ok(altered);
+        }
+        let begun = self.clock.now();
+        self.clock.sleep_until(begun.saturating_add(LONGEST_RENEWAL).unwrap_or(begun)).await;
+        self.look_once(run, id).await
+    }
+
+    /// The lease, the account, the lease.
+    async fn look_once(&self, run: &Run<'_>, id: LeaseId) -> Result<Option<Altered>, ReconcileError> {
         let Some(lease) = self.store.lease(id).await? else { return Ok(None) };
         let (Some(expected), false) = (expected(&lease), is_over(&lease, self.clock.now())) else {
             return Ok(None);

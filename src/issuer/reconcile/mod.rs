@@ -32,6 +32,7 @@ use super::{CatalogueHandle, DueNotice, Refusal, renew::UnderWay};
 use crate::{
     clock::Clock,
     domain::{Drift, EXPIRY_TOLERANCE, LeaseId, Role, RoleName, TargetName},
+    metrics::Metrics,
     store::{ApplyError, Store, StoreError},
     target::{Target, TargetError},
 };
@@ -49,6 +50,7 @@ pub struct Reconciler {
     catalogue: Arc<CatalogueHandle>,
     reaper: Arc<dyn DueNotice>,
     renewing: Arc<UnderWay>,
+    metrics: Arc<Metrics>,
     turns: Mutex<BTreeMap<TargetName, Arc<tokio::sync::Mutex<Memory>>>>,
     stop: CancellationToken,
 }
@@ -127,6 +129,7 @@ pub(super) struct ReconcilerParts {
     pub(super) catalogue: Arc<CatalogueHandle>,
     pub(super) reaper: Arc<dyn DueNotice>,
     pub(super) renewing: Arc<UnderWay>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// One run.
@@ -142,9 +145,9 @@ struct Run<'a> {
 
 impl Reconciler {
     pub(super) fn new(parts: ReconcilerParts) -> Self {
-        let ReconcilerParts { clock, store, catalogue, reaper, renewing } = parts;
+        let ReconcilerParts { clock, store, catalogue, reaper, renewing, metrics } = parts;
         let (turns, stop) = (Mutex::default(), CancellationToken::new());
-        Self { clock, store, catalogue, reaper, renewing, turns, stop }
+        Self { clock, store, catalogue, reaper, renewing, metrics, turns, stop }
     }
 
     /// Ends runs under way before their next step, and begins no other.
@@ -181,7 +184,12 @@ impl Reconciler {
             (Mode::Act, Err(_)) if told.len() < REMEMBERED => told.append(&mut telling),
             (Mode::DryRun, _) | (Mode::Act, Err(_)) => {}
         }
-        walked.map(|()| report)
+        walked?;
+        if mode == Mode::Act {
+            let Counts { orphans, drifted, .. } = report.counts;
+            self.metrics.reconciled(name, orphans, drifted, self.clock.now());
+        }
+        Ok(report)
     }
 
     fn turn(&self, name: &TargetName) -> Arc<tokio::sync::Mutex<Memory>> {

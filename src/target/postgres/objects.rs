@@ -231,14 +231,15 @@ async fn refuse_privileged(connection: &mut Connection, owner: &str) -> Result<(
     let rows = connection
         .run(&format!(
             "SELECT r.rolcanlogin OR r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication \
-             OR r.rolbypassrls OR EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid) \
-             FROM pg_roles r WHERE r.rolname = {name}"
+             OR r.rolbypassrls OR EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid) OR {} \
+             FROM pg_roles r WHERE r.rolname = {name}",
+            privileges::GRANTED_MORE
         ))
         .await
         .map_err(|failure| failure.while_doing(DOING))?;
     let message = match rows.first() {
         Some(row) if !truth(row, 0) => return Ok(()),
-        Some(_) => "can log in, is a member of a role or is privileged: nothing is handed to it",
+        Some(_) => "can log in, is a member of a role or may do more than own: nothing is handed to it",
         None => "does not exist",
     };
     let message = format!("the role {owner:?}, to which left objects go, {message}");

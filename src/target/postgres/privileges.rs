@@ -70,6 +70,12 @@ pub(super) async fn remedy(connection: &mut Connection, needs: Needs<'_>) -> Opt
     if statements.is_empty() { None } else { Some(statements.join("\n")) }
 }
 
+/// Whether a role `r` was granted something that it does not need to own objects: anything but on schemas, databases and
+/// tablespaces, whichever database it is in.
+pub(super) const GRANTED_MORE: &str = "EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass \
+    AND d.refobjid = r.oid AND d.deptype = 'a' AND d.classid NOT IN \
+    ('pg_namespace'::regclass, 'pg_database'::regclass, 'pg_tablespace'::regclass))";
+
 /// One row a name, also for names that are no roles.
 async fn roles(connection: &mut Connection, names: &[&str]) -> Result<Vec<SimpleQueryRow>, Failure> {
     let Some(names) = values(names)? else { return Ok(Vec::new()) };
@@ -81,7 +87,7 @@ async fn roles(connection: &mut Connection, names: &[&str]) -> Result<Vec<Simple
              (SELECT string_agg(p.rolname, ', ' ORDER BY p.rolname) FROM pg_roles p \
                 WHERE p.rolname IN ({POWERFUL}) AND NOT r.rolsuper AND pg_has_role(r.oid, p.oid, 'MEMBER')), \
              pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION'), pg_has_role(r.oid, 'USAGE'), \
-             (SELECT count(*) FROM pg_auth_members m WHERE m.member = r.oid) \
+             (SELECT count(*) FROM pg_auth_members m WHERE m.member = r.oid), {GRANTED_MORE} \
              FROM (VALUES {names}) AS v (name) LEFT JOIN pg_roles r ON r.rolname = v.name ORDER BY v.name"
         ))
         .await
@@ -148,14 +154,14 @@ fn owner_findings(user: &str, row: &SimpleQueryRow) -> Result<Vec<Finding>, Targ
     }
     let mut findings = Vec::new();
     let attributes = text(row, 4).unwrap_or_default();
-    if truth(row, 2) || truth(row, 3) || !attributes.is_empty() || number(row, 8) > 0 {
+    if truth(row, 2) || truth(row, 3) || !attributes.is_empty() || number(row, 8) > 0 || truth(row, 9) {
         findings.push(
             Finding::problem(format!(
-                "the role {owner}, to which left objects go, can log in, is a member of a role or is privileged: \
+                "the role {owner}, to which left objects go, can log in, is a member of a role or may do more than own: \
                  what a leased account leaves behind would run with its rights"
             ))
             .mended_by(format!(
-                "-- or name a dedicated role; and revoke each role it is a member of\n\
+                "-- or name a dedicated role; and revoke each role it is a member of, and each privilege but on schemas and databases\n\
                  ALTER ROLE {owner} NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS;"
             )),
         );

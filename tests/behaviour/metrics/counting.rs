@@ -5,16 +5,21 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use mayfly::{
-    clock::SystemClock,
+    clock::{Clock as _, SystemClock},
     domain::StateName,
+    issuer::Mode,
+    store::Store,
     target::{CircuitState, Target, TargetErrorKind},
 };
 
 use super::{Shown, get};
-use crate::support::{
-    meddler::{Meddler, Moment, Step},
-    slate::assert_clean,
-    world::{Database, World, caller, databases, request},
+use crate::{
+    reconcile::stray,
+    support::{
+        meddler::{Meddler, Moment, Step},
+        slate::assert_clean,
+        world::{Database, World, caller, databases, request},
+    },
 };
 
 async fn meddled(database: &Database) -> (Shown, Arc<Meddler>) {
@@ -142,14 +147,24 @@ async fn a_circuit_shows_which_of_its_states_it_is_in() {
 
 #[tokio::test]
 async fn reconciling_is_counted_by_target() {
-    let shown = Shown::of(World::with(Vec::new(), Vec::new()).await).await;
-    let target = "shop".parse().unwrap();
-    let at = "2026-11-22T03:00:00Z".parse().unwrap();
-    shown.world.metrics.reconciled(&target, 2, 1, at);
-    shown.world.metrics.reconciled(&target, 0, 0, at);
-    let samples = shown.samples().await;
-    assert_eq!(samples["mayfly_reconciliation_orphans_total{target=\"shop\"}"], 2.0);
-    assert_eq!(samples["mayfly_reconciliation_drift_total{target=\"shop\"}"], 1.0);
-    let when = samples["mayfly_reconciliation_last_success_timestamp_seconds{target=\"shop\"}"];
-    assert!((when - 1_795_316_400.0).abs() < 0.5, "{when}");
+    for database in databases().await {
+        let shown = Shown::of(World::reading(&database).await).await;
+        let world = &shown.world;
+        let role = database.reading_role("shop-read", "shop");
+        let (orphan, _) = stray(&database, &role, Store::instance(&*world.store)).await;
+        let (shop, reconciler) = ("shop".parse().unwrap(), world.issuer.reconciler());
+        reconciler.run(&shop, Mode::DryRun).await.unwrap();
+        let found = "mayfly_reconciliation_orphans_total{target=\"shop\"}";
+        assert_eq!(shown.samples().await.get(found), None, "a dry run only tells");
+        reconciler.run(&shop, Mode::Act).await.unwrap();
+        world.reaches(orphan, StateName::Revoked).await;
+        reconciler.run(&shop, Mode::Act).await.unwrap();
+        let samples = shown.samples().await;
+        assert_eq!(samples[found], 1.0);
+        assert_eq!(samples["mayfly_reconciliation_drift_total{target=\"shop\"}"], 0.0);
+        let when = samples["mayfly_reconciliation_last_success_timestamp_seconds{target=\"shop\"}"];
+        let now = world.clock.now().as_duration().as_secs_f64();
+        assert!((when - now).abs() < 2.0, "{when}");
+        assert_clean(world, &database, database.server.unwrap()).await;
+    }
 }

@@ -179,6 +179,10 @@ async fn nothing_is_handed_to_a_privileged_role() {
             format!("GRANT {} TO {}", names.write, names.owner),
             format!("REVOKE {} FROM {}", names.write, names.owner),
         ),
+        (
+            format!("GRANT SELECT ON public.orders TO {}", names.owner),
+            format!("REVOKE SELECT ON public.orders FROM {}", names.owner),
+        ),
     ] {
         let mut role = house.writer();
         role.owned_objects = OwnedObjects::Reassign(names.owner.clone());

@@ -43,6 +43,33 @@ async fn roles_and_callers_are_told_in_words_and_in_json() {
 }
 
 #[tokio::test]
+async fn checking_a_configuration_against_its_databases_finds_an_owner_who_may_do_more_than_own() {
+    let Some(home) = Home::somewhere().await else { return };
+    let (shell, path) = (home.shell(), home.path("mayfly.toml").display().to_string());
+    let check = ["config", "check", "--config", &path];
+    let connect = [&check[..], &["--connect"]].concat();
+    let before = shell.mayfly(&connect).await;
+    assert!(before.out.contains(": ok (1 target, 2 roles)"), "{before:?}");
+    let names = home.databases[0].sample.names.clone();
+    let mut text = home.read("mayfly.toml");
+    // To the group of the other role: it may read or write what is not its own.
+    for owner in [&names.write, &names.read] {
+        text = text.replacen("owned_objects = \"drop\"", &format!("owned_objects = \"reassign:{owner}\""), 1);
+    }
+    home.write("mayfly.toml", &text);
+    shell.mayfly(&check).await.ok();
+    let checked = shell.mayfly(&connect).await;
+    assert_eq!(checked.code(), 11, "{checked:?}");
+    let problem =
+        |line: &&str| line.contains('✗') && line.contains(&names.write) && !before.out.contains(*line);
+    assert!(checked.out.lines().any(|line| problem(&line)), "{checked:?}");
+    let told = shell.mayfly(&[&connect[..], &["-o", "json"]].concat()).await;
+    let told: Value = serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{told:?}"));
+    let findings = told["examined"][0]["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|finding| finding["severity"] == "problem"), "{told}");
+}
+
+#[tokio::test]
 async fn health_needs_no_token_and_tells_a_server_that_is_not_there() {
     let home = Home::bare();
     let served = home.serve().await;

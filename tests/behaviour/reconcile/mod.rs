@@ -74,7 +74,7 @@ async fn meddled(database: &Database) -> (World, Arc<Meddler>) {
 }
 
 /// Creates an account as an installation would, without a lease.
-async fn stray(database: &Database, role: &Role, instance: InstanceId) -> (LeaseId, Account) {
+pub(crate) async fn stray(database: &Database, role: &Role, instance: InstanceId) -> (LeaseId, Account) {
     let target = World::target(database.settings("shop"), Arc::new(SystemClock));
     let lease = LeaseId::new(SystemClock.now(), SystemRandom.bits());
     let principal = PrincipalRef { kind: PrincipalKind::Workload, name: "app".parse().unwrap() };
