@@ -37,12 +37,12 @@ test: ## Runs all tests, against real PostgreSQL, MariaDB and MySQL servers. FIL
 crash: ## Kills the server at every crash point, then KILLS=500 times at random under load; SEED=… repeats a run.
 	@scripts/prerequisites.sh build
 	@scripts/servers.sh postgres mariadb mysql
-	@MAYFLY_CRASH_SEED=$(SEED) MAYFLY_CRASH_KILLS=$(KILLS) scripts/crash.sh
+	@MAYFLY_CRASH_SEED=$(SEED) MAYFLY_CRASH_KILLS=$(KILLS) scripts/soak.sh crash
 
 ha: ## Lets everything go wrong with three replicas on one store, FAULTS=80 times at random under load; SEED=… repeats a run.
 	@scripts/prerequisites.sh build
 	@scripts/servers.sh postgres mariadb mysql
-	@MAYFLY_HA_SEED=$(SEED) MAYFLY_HA_FAULTS=$(FAULTS) scripts/ha.sh
+	@MAYFLY_HA_SEED=$(SEED) MAYFLY_HA_FAULTS=$(FAULTS) scripts/soak.sh ha
 
 matrix: ## Runs the integration tests on PostgreSQL 15, 16, 17, 18, MariaDB 10.11 and MySQL 9: one line a version.
 	@scripts/prerequisites.sh build
