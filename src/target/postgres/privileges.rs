@@ -70,11 +70,12 @@ pub(super) async fn remedy(connection: &mut Connection, needs: Needs<'_>) -> Opt
     if statements.is_empty() { None } else { Some(statements.join("\n")) }
 }
 
-/// Whether a role `r` was granted something that it does not need to own objects: anything but on schemas, databases and
-/// tablespaces, whichever database it is in.
+/// Whether a role `r` was granted something that is not for owning objects: on tables, sequences, functions, large objects or
+/// parameters, or by default on those to come, whichever database they are in. What it takes to own (to create in a schema, to use a
+/// foreign data wrapper) does not count.
 pub(super) const GRANTED_MORE: &str = "EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass \
-    AND d.refobjid = r.oid AND d.deptype = 'a' AND d.classid NOT IN \
-    ('pg_namespace'::regclass, 'pg_database'::regclass, 'pg_tablespace'::regclass))";
+    AND d.refobjid = r.oid AND d.deptype = 'a' AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, \
+    'pg_largeobject'::regclass, 'pg_default_acl'::regclass, to_regclass('pg_parameter_acl')))";
 
 /// One row a name, also for names that are no roles.
 async fn roles(connection: &mut Connection, names: &[&str]) -> Result<Vec<SimpleQueryRow>, Failure> {
@@ -161,7 +162,7 @@ fn owner_findings(user: &str, row: &SimpleQueryRow) -> Result<Vec<Finding>, Targ
                  what a leased account leaves behind would run with its rights"
             ))
             .mended_by(format!(
-                "-- or name a dedicated role; and revoke each role it is a member of, and each privilege but on schemas and databases\n\
+                "-- or name a dedicated role; and revoke each role it is a member of, and each privilege on tables, functions and the like\n\
                  ALTER ROLE {owner} NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS;"
             )),
         );

@@ -310,10 +310,14 @@ async fn more_than_a_page_of_leases_is_compared_whole() {
     assert!(report.discrepancies.len() <= 1_000);
     let counts = world.reconcile().await.counts;
     assert_eq!((counts.vanished, counts.orphans, counts.remaining), (260, 260, 0));
+    let mut passed = 0;
     crate::support::eventually("all ended", async || {
         let live = world.store.live_by_target().await.unwrap();
-        // An attempt may fail on a server that others use as well.
-        world.pass(1);
+        // An attempt may fail on a server that others use as well. None of those that live may expire meanwhile.
+        if passed < 200 {
+            world.pass(1);
+            passed += 1;
+        }
         (live == [(shop(), 261)]).then_some(())
     })
     .await;

@@ -119,7 +119,10 @@ impl Database {
             Deed::NeverExpire if postgres => format!("ALTER ROLE {name} VALID UNTIL 'infinity'"),
             Deed::Disable if postgres => format!("ALTER ROLE {name} NOLOGIN"),
             Deed::Enable if postgres => format!("ALTER ROLE {name} LOGIN"),
-            Deed::Join(group) if postgres => format!("GRANT {group} TO {name}"),
+            // By somebody whose grants the administration account may take back: from release 16 on, not everybody's.
+            Deed::Join(group) if postgres => {
+                format!("SET ROLE {}; GRANT {group} TO {name}; RESET ROLE", self.sample.administrator.user)
+            }
             Deed::Leave(group) if postgres => format!("REVOKE {group} FROM {name}"),
             Deed::GivePower if postgres => format!("ALTER ROLE {name} CREATEDB CREATEROLE"),
             Deed::GiveSuperuser if postgres => format!("ALTER ROLE {name} SUPERUSER"),
