@@ -81,8 +81,8 @@ impl CliError {
                 "is `mayfly serve` running there? --address or MAYFLY_ADDRESS says where to call",
             ),
             // With TLS 1.3 a server turns a client's certificate down only after the handshake; one that speaks TLS answers
-            // clear text with what is no HTTP/2, or not at all.
-            Code::Unknown | Code::Internal => (
+            // clear text with what is no HTTP/2, or not at all. A line that breaks under a call cancels it.
+            Code::Unknown | Code::Internal | Code::Cancelled if !gave_up(status) => (
                 format!("the line to Mayfly at {address} broke"),
                 if address.starts_with("https:") {
                     "with mutual TLS: --client-certificate and --client-key say which certificate to show"
@@ -268,6 +268,22 @@ mod tests {
             assert_eq!(shown(&Status::new(code, "x")).0, exit, "{code:?}");
         }
         assert_eq!(shown(&Status::cancelled("Timeout expired")).0, 10);
+    }
+
+    #[test]
+    fn a_line_that_breaks_under_a_call_is_told_apart_from_what_a_server_answers() {
+        let mut broken = Status::cancelled("operation was canceled");
+        broken.set_source(std::sync::Arc::new(io::Error::other("bad certificate")));
+        let (exit, text) = shown(&broken);
+        assert_eq!(exit, 8, "{text}");
+        assert!(
+            text.contains("the line to Mayfly at http://127.0.0.1:7440 broke: bad certificate"),
+            "{text}"
+        );
+        let mut patience = Status::cancelled("Timeout expired");
+        patience.set_source(std::sync::Arc::new(io::Error::other("Timeout expired")));
+        assert_eq!(shown(&patience).0, 10);
+        assert_eq!(shown(&Status::cancelled("the server says so")).0, 70);
     }
 
     #[test]
