@@ -15,10 +15,7 @@ use mayfly::{
     reaper::{Reaper, ReaperParts},
     sandbox::Server,
     sealing::{Keyring, KeyringHandle, Place, SealingKey},
-    store::{
-        KeptSecret, LeaseStore as _, SecretStore as _, Store,
-        sqlite::{SqliteOptions, SqliteStore},
-    },
+    store::{KeptSecret, LeaseStore as _, SecretStore as _, Store, sqlite::SqliteStore},
     target::{HealthBoard, Surroundings, Target, TargetError, connect},
 };
 use tempfile::TempDir;
@@ -26,7 +23,7 @@ use tempfile::TempDir;
 use crate::support::{
     eventually,
     meddler::Meddler,
-    world::{Database, target_name},
+    world::{Database, open_when_free, target_name},
 };
 
 /// What outlives a Mayfly: the database, the store's file, the clock, the keys.
@@ -58,7 +55,7 @@ impl Rig {
     /// Starts a Mayfly on the target `shop`.
     pub(super) async fn start(&self) -> Running {
         let path = self.directory.path().join("mayfly.db");
-        let store = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).unwrap());
+        let store = Arc::new(open_when_free(&path).await);
         self.on(store).await
     }
 

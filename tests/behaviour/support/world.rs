@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -20,7 +21,7 @@ use mayfly::{
     reaper::{Reaper, ReaperParts},
     sandbox::{Sample, Server},
     store::{
-        Store,
+        Store, StoreErrorKind,
         sqlite::{SqliteOptions, SqliteStore},
     },
     target::{
@@ -143,6 +144,19 @@ pub(crate) struct World {
     pub(crate) directory: Arc<TempDir>,
 }
 
+/// Opens a store as soon as nobody has it: a process that another test is about to start shares our lock until it runs its program.
+pub(crate) async fn open_when_free(path: &Path) -> SqliteStore {
+    for _ in 0..500 {
+        match SqliteStore::open(path, SqliteOptions::default()) {
+            Err(error) if error.kind == StoreErrorKind::Held => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} is in use", path.display());
+}
+
 impl World {
     /// With one target `shop` and one role `shop-read`.
     pub(crate) async fn reading(database: &Database) -> Self {
@@ -170,7 +184,7 @@ impl World {
         roles: Vec<Role>,
     ) -> Self {
         let path = directory.path().join("mayfly.db");
-        let store = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).unwrap());
+        let store = Arc::new(open_when_free(&path).await);
         let mut catalogue = Catalogue::default();
         for target in targets {
             catalogue.targets.insert(target.name().clone(), target);
