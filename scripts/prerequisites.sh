@@ -10,7 +10,7 @@ set -eu
 PATH=$PATH:$HOME/.cargo/bin
 
 # Keep in step with `rust-version` in Cargo.toml, which cargo itself enforces.
-rust=1.88
+rust=1.89
 
 script=prerequisites
 . "$(dirname "$0")/common.sh"

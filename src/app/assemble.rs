@@ -14,6 +14,7 @@ use crate::{
         RotatorParts,
     },
     metrics::Metrics,
+    policy::{Policies, PoliciesHandle},
     reaper::{Reaper, ReaperParts, RotationParts, Rotations, Rounds, RoundsParts},
     sealing::KeyringHandle,
     store::Store,
@@ -53,6 +54,7 @@ impl Application {
         };
         let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
         let (rotator, rotations) = rotation(&config, &surroundings, &catalogue, credentials);
+        let policies = Arc::new(PoliciesHandle::new(Policies::builtin()));
         let reaper = Arc::new(Reaper::new(ReaperParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
@@ -70,6 +72,7 @@ impl Application {
             servers,
             metrics: Arc::clone(&metrics),
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
+            policies: Arc::clone(&policies),
         });
         let issuer = Arc::new(issuer.with_rotator(rotator));
         let rounds = Arc::new(Rounds::new(RoundsParts {

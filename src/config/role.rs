@@ -10,8 +10,8 @@ use super::{
     target::{Draft, database_limit},
 };
 use crate::domain::{
-    Engine, HostPattern, LeaseLimits, OwnedObjects, Role, RoleName, Statements, Subject, TargetName, Ttl,
-    TtlBounds,
+    Access, Engine, HostPattern, LeaseLimits, OwnedObjects, Role, RoleName, Statements, Subject, TargetName,
+    Ttl, TtlBounds,
 };
 
 /// Iterations below which some drivers refuse to log in; libpq's own number.
@@ -59,6 +59,8 @@ pub(super) fn role(name: &Located<String>, section: &Section<'_>, targets: &[Dra
         limits: limits?,
         statements: statements?,
         allow: allow?,
+        access: Access::Ephemeral,
+        approval: Vec::new(),
     })
 }
 

@@ -68,6 +68,19 @@ macro_rules! identifier {
             }
         }
 
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
         impl FromStr for $name {
             type Err = IdError;
 
@@ -86,6 +99,31 @@ identifier! {
 identifier! {
     /// Identifies an API token (not its secret part): 20 characters, ordered by creation time.
     TokenId
+}
+
+identifier! {
+    /// Identifies a request for access: 20 characters, ordered by creation time.
+    RequestId
+}
+
+identifier! {
+    /// Identifies a grant: 20 characters, ordered by creation time.
+    GrantId
+}
+
+identifier! {
+    /// Identifies a session of somebody who is signed in (not its secret part): 20 characters, ordered by creation time.
+    SessionId
+}
+
+identifier! {
+    /// Identifies an invitation (not its secret part): 20 characters, ordered by creation time.
+    InvitationId
+}
+
+identifier! {
+    /// Identifies a notification: 20 characters, ordered by creation time.
+    NoticeId
 }
 
 identifier! {

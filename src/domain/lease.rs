@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, IllegalTransition, LeaseEvent, LeaseId, LeaseState, OwnedObjects, PrincipalRef, Role, RoleName,
-    TargetName, Template, Ttl,
+    Account, GrantId, IllegalTransition, LeaseEvent, LeaseId, LeaseState, OwnedObjects, PrincipalRef, Role,
+    RoleName, TargetName, Template, Ttl,
 };
 
 /// What kind of access a lease is.
@@ -27,6 +27,9 @@ pub struct LeaseTerms {
     pub purpose: String,
     /// Why it was allowed: the rule or approval, by name.
     pub allowed_by: String,
+    /// The grant it was issued under; `None`: it was allowed by rule, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
 }
 
 /// How to end the lease: the role's rules as they were when it was issued, so that a later change of the role, or its

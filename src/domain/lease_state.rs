@@ -231,8 +231,10 @@ pub enum LeaseEvent {
 
 /// An event that does not apply to a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a lease that is {from} cannot be {event}")]
+#[error("a {noun} that is {from} cannot be {event}")]
 pub struct IllegalTransition {
+    /// What it would have happened to.
+    pub noun: &'static str,
     /// The state it was in.
     pub from: &'static str,
     /// What was tried, as a participle.
@@ -370,7 +372,7 @@ impl LeaseState {
                     progress: report,
                 })
             }
-            (_, event) => Err(IllegalTransition { from, event: event.participle() }),
+            (_, event) => Err(IllegalTransition { noun: "lease", from, event: event.participle() }),
         }
     }
 }

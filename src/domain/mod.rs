@@ -4,23 +4,28 @@
 //! is decided here and nowhere else; the store, the issuer and the reaper all call the same functions.
 
 mod account;
+mod approval;
 mod engine;
 mod found;
+mod grant;
 mod id;
 mod lease;
 mod lease_state;
 mod mark;
 mod name;
 mod principal;
+mod request;
 mod role;
 mod secret;
 mod template;
 mod ttl;
 
 pub use account::{Account, AccountName, HostPattern, HostPatternError};
+pub use approval::{Requirement, ReviewStep, Risk, RiskFactor};
 pub use engine::Engine;
 pub use found::{Drift, EXPIRY_TOLERANCE, Expected, FoundAccount, drift};
-pub use id::{IdError, InstanceId, LeaseId, TokenId};
+pub use grant::{Grant, GrantEvent, GrantState};
+pub use id::{GrantId, IdError, InstanceId, InvitationId, LeaseId, NoticeId, RequestId, SessionId, TokenId};
 pub use lease::{EndPlan, Lease, LeaseKind, LeaseTerms};
 pub use lease_state::{
     EndCause, EndReport, FURTHEST_ATTEMPT, IllegalTransition, LeaseEvent, LeaseState, ObjectCounts, Outcome,
@@ -29,7 +34,10 @@ pub use lease_state::{
 pub use mark::{Mark, MarkError};
 pub use name::{GroupName, NameError, PrincipalName, RoleName, TargetName};
 pub use principal::{ADMINISTRATORS, Principal, PrincipalKind, PrincipalRef, UnknownPrincipalKind};
-pub use role::{LeaseLimits, OwnedObjects, Role, Statements, Subject, SubjectError};
+pub use request::{
+    Request, RequestEvent, RequestKind, RequestState, RequestTerms, Review, ReviewError, SignOff, Verdict,
+};
+pub use role::{Access, LeaseLimits, OwnedObjects, Role, Statements, Subject, SubjectError};
 pub use secret::Password;
 pub use template::{Placeholder, Segment, Template, TemplateError};
 pub use ttl::{Ttl, TtlBounds, TtlError};

@@ -1,6 +1,10 @@
 //! Who is asking.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +69,9 @@ pub struct Principal {
     pub kind: PrincipalKind,
     /// Groups it belongs to.
     pub groups: BTreeSet<GroupName>,
+    /// What else is known of it, for policy: claims of its identity provider, under the names the configuration gives them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Principal {

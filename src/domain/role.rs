@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GroupName, HostPattern, NameError, Principal, PrincipalKind, PrincipalName, RoleName, TargetName,
-    Template, TtlBounds,
+    GroupName, HostPattern, NameError, Principal, PrincipalKind, PrincipalName, ReviewStep, RoleName,
+    TargetName, Template, TtlBounds,
 };
 
 /// An access profile on one target: what an account issued under it may do, for how long, and who may ask.
@@ -38,8 +38,30 @@ pub struct Role {
     pub limits: LeaseLimits,
     /// Further statements for what membership cannot say.
     pub statements: Statements,
-    /// Who may use the role. Empty: nobody.
+    /// Who may use the role, besides whom policy allows. Empty: nobody.
     pub allow: Vec<Subject>,
+    /// What kind of access it gives.
+    pub access: Access,
+    /// The reviews that asking for it takes, unless policy approves by rule. Empty: none.
+    pub approval: Vec<ReviewStep>,
+}
+
+/// What kind of access a role gives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Access {
+    /// An account made for the lease.
+    #[default]
+    Ephemeral,
+    /// An existing account of the requester's own is given the role's groups for the period.
+    Elevation {
+        /// Whose account is which; who is not named has none.
+        accounts: BTreeMap<PrincipalName, String>,
+    },
+    /// An existing account is handed to one holder at a time, with a fresh password.
+    Checkout {
+        /// The account.
+        account: String,
+    },
 }
 
 impl Role {
@@ -82,7 +104,8 @@ pub struct Statements {
 }
 
 /// Who a list on a role speaks of: `principal:NAME`, `group:NAME`, `kind:human` or `*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Subject {
     /// One principal.
     Principal(PrincipalName),
@@ -133,6 +156,20 @@ impl FromStr for Subject {
     }
 }
 
+impl TryFrom<String> for Subject {
+    type Error = SubjectError;
+
+    fn try_from(text: String) -> Result<Self, SubjectError> {
+        text.parse()
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> String {
+        subject.to_string()
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -153,6 +190,7 @@ mod tests {
             name: name.parse().unwrap(),
             kind: PrincipalKind::Workload,
             groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+            attributes: [].into(),
         }
     }
 

@@ -1,12 +1,14 @@
 //! From what a caller presents to who it is.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use jiff::Timestamp;
 
 use super::ApiToken;
 use crate::{
     audit::{Actor, Draft},
     clock::Clock,
-    domain::{Principal, TokenId},
+    domain::{Principal, SessionId, TokenId},
     store::{Store, StoreError, StoredToken},
 };
 
@@ -15,10 +17,42 @@ use crate::{
 pub struct Caller {
     /// Who it is.
     pub principal: Principal,
-    /// The token it presented.
-    pub token: TokenId,
+    /// What it proved that by.
+    pub credential: Credential,
     /// Where the call comes from.
     pub address: Option<IpAddr>,
+    /// When it last gave a second factor; `None`: it has none, or gave none.
+    pub second_factor_at: Option<Timestamp>,
+}
+
+/// What a caller proved by who it is. Its text form is fit for the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// An API token.
+    Token(TokenId),
+    /// A session of somebody who signed in.
+    Session(SessionId),
+    /// An assertion of an identity provider, by the name the configuration gives that.
+    Assertion {
+        /// The provider.
+        provider: String,
+    },
+    /// A client certificate, by the SHA-256 digest of it, in hexadecimal digits.
+    Certificate {
+        /// The digest.
+        fingerprint: String,
+    },
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credential::Token(id) => write!(f, "tokens/{id}"),
+            Credential::Session(id) => write!(f, "sessions/{id}"),
+            Credential::Assertion { provider } => write!(f, "providers/{provider}"),
+            Credential::Certificate { fingerprint } => write!(f, "certificates/{fingerprint}"),
+        }
+    }
 }
 
 impl Caller {
@@ -126,7 +160,12 @@ impl Authenticator {
         address: Option<IpAddr>,
     ) -> Result<Caller, Rejected> {
         match self.stored(presented, address).await {
-            Ok(token) => Ok(Caller { principal: token.principal, token: token.id, address }),
+            Ok(token) => Ok(Caller {
+                principal: token.principal,
+                credential: Credential::Token(token.id),
+                address,
+                second_factor_at: None,
+            }),
             Err((error, token)) => Err(Rejected { error, token }),
         }
     }

@@ -6,5 +6,5 @@
 mod authenticate;
 mod token;
 
-pub use authenticate::{AuthenticationError, Authenticator, Caller, Rejected};
+pub use authenticate::{AuthenticationError, Authenticator, Caller, Credential, Rejected};
 pub use token::{ApiToken, TOKEN_PREFIX, TokenFormatError};

@@ -149,6 +149,10 @@ impl From<BeginError> for Refusal {
     fn from(error: BeginError) -> Self {
         match error {
             BeginError::Store(error) => error.into(),
+            BeginError::Conflict => {
+                let refusal = Refusal::new(RefusalKind::InProgress, error.to_string());
+                refusal.retry_after(Duration::from_millis(100))
+            }
             BeginError::KeyReused(_) => Refusal::new(RefusalKind::KeyReused, error.to_string()),
             BeginError::PrincipalLimit { .. } | BeginError::RoleLimit { .. } => {
                 Refusal::new(RefusalKind::LimitReached, error.to_string())

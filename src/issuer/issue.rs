@@ -204,6 +204,7 @@ impl Issuer {
                 renewable_until: after(now, role.ttl.max())?,
                 purpose: request.purpose.clone(),
                 allowed_by,
+                grant: None,
             },
             end_plan: EndPlan::of(&role),
             idempotency_key: request.idempotency_key.clone(),
@@ -217,7 +218,7 @@ impl Issuer {
     /// Makes intent durable while the secret is being prepared, then provisions.
     async fn provision(&self, attempt: &Attempt, pass: Pass, reply: &Reply) -> Result<Issued, Refusal> {
         let draft = attempt.draft(self.clock.now(), "lease.requested");
-        let new = NewLease { lease: attempt.lease.clone(), limits: attempt.role.limits };
+        let new = NewLease { lease: attempt.lease.clone(), limits: attempt.role.limits, entries: Vec::new() };
         let (begun, secret) =
             tokio::join!(self.store.begin(new, draft), attempt.target.prepare(&attempt.role));
         let lease = match begun {
@@ -464,7 +465,7 @@ impl Attempt {
             .with("ttl", lease.terms.ttl.to_string())
             .with("purpose", lease.terms.purpose.as_str())
             .with("allowed_by", lease.terms.allowed_by.as_str())
-            .with("token", self.caller.token.to_string())
+            .with("credential", self.caller.credential.to_string())
     }
 
     fn issued(&self, lease: Lease, secret: Secret) -> Issued {

@@ -40,7 +40,7 @@ use crate::{
     domain::TargetName,
     identity::Caller,
     metrics::Metrics,
-    policy,
+    policy::{self, PoliciesHandle, Who},
     random::Random,
     store::Store,
     target::{HealthBoard, Pass},
@@ -61,6 +61,7 @@ pub struct Issuer {
     health: Arc<HealthBoard>,
     metrics: Arc<Metrics>,
     reaper: Arc<dyn DueNotice>,
+    policies: Arc<PoliciesHandle>,
     servers: Arc<KnownServers>,
     renewing: Arc<renew::UnderWay>,
     reconciler: Arc<Reconciler>,
@@ -86,12 +87,15 @@ pub struct IssuerParts {
     pub metrics: Arc<Metrics>,
     /// Whom to tell when a lease is due.
     pub reaper: Arc<dyn DueNotice>,
+    /// Who may do what.
+    pub policies: Arc<PoliciesHandle>,
 }
 
 impl Issuer {
     /// An issuer made of its parts.
     pub fn new(parts: IssuerParts) -> Self {
-        let IssuerParts { clock, random, store, catalogue, health, servers, metrics, reaper } = parts;
+        let IssuerParts { clock, random, store, catalogue, health, servers, metrics, reaper, policies } =
+            parts;
         let renewing = Arc::new(renew::UnderWay::default());
         let reconciler = Arc::new(Reconciler::new(reconcile::ReconcilerParts {
             clock: Arc::clone(&clock),
@@ -110,6 +114,7 @@ impl Issuer {
             servers,
             metrics,
             reaper,
+            policies,
             renewing,
             reconciler,
             rotator: None,
@@ -130,6 +135,16 @@ impl Issuer {
         self.health.admit(target, now).map_err(|why| Refusal::left_alone(target, why, now))
     }
 
+    /// What policy is told of a caller.
+    fn who<'a>(&self, caller: &'a Caller) -> Who<'a> {
+        Who {
+            principal: &caller.principal,
+            address: caller.address,
+            second_factor_at: caller.second_factor_at,
+            now: self.clock.now(),
+        }
+    }
+
     /// Asks policy; a denial is audited before it is told.
     async fn authorise(
         &self,
@@ -138,7 +153,7 @@ impl Issuer {
         what: &'static str,
         resource: String,
     ) -> Result<String, Refusal> {
-        match policy::decide(&caller.principal, &action) {
+        match self.policies.current().decide(&self.who(caller), &action) {
             policy::Decision::Allow { by } => Ok(by),
             policy::Decision::Deny { reason } => {
                 Err(self.refuse(caller, what, resource, Refusal::denied(reason)).await)

@@ -80,6 +80,7 @@ impl Issuer {
             name: "administrator".parse().map_err(Refusal::internal_name)?,
             kind: PrincipalKind::Human,
             groups: BTreeSet::from([administrators]),
+            attributes: [].into(),
         };
         let secret = given.unwrap_or_else(|| ApiToken::generate(&*self.random));
         let stored = StoredToken {
@@ -107,7 +108,12 @@ impl Issuer {
         let stored = StoredToken {
             id: TokenId::new(now, self.random.bits()),
             hash: secret.hash(),
-            principal: Principal { name: new.principal, kind: new.kind, groups: new.groups },
+            principal: Principal {
+                name: new.principal,
+                kind: new.kind,
+                groups: new.groups,
+                attributes: [].into(),
+            },
             cidrs: new.cidrs,
             description: new.description,
             created_at: now,

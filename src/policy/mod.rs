@@ -1,10 +1,142 @@
 //! Who may do what: facts in, decision out.
 //!
-//! Pure: no I/O, no clock, no store. Everything the rest of Mayfly does on somebody's behalf asks [`decide`] first, and a
-//! question that matches no rule is denied. What decides today is the list on each role and the built-in group of
-//! administrators; richer rules and reviews take their place behind the same function.
+//! Pure: no I/O, no clock, no store. Everything the rest of Mayfly does on somebody's behalf asks [`Policies`] first, and a
+//! question that matches no rule is denied. Asking for a role has three answers ([`Admission`]): no, yes by rule, or yes once
+//! others have reviewed it.
 
-use crate::domain::{ADMINISTRATORS, Principal, PrincipalName, Role, Ttl};
+mod handle;
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+pub use handle::PoliciesHandle;
+
+use crate::domain::{
+    ADMINISTRATORS, Principal, PrincipalName, Request, RequestTerms, Requirement, Role, Ttl,
+};
+
+/// Who wants something, and what is known of the moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'a> {
+    /// Who.
+    pub principal: &'a Principal,
+    /// Where the call comes from.
+    pub address: Option<IpAddr>,
+    /// When a second factor was last given.
+    pub second_factor_at: Option<Timestamp>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What somebody asks for, with what else is known about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The role.
+    pub role: &'a Role,
+    /// The terms.
+    pub terms: &'a RequestTerms,
+    /// Leases the requester holds under the role.
+    pub live_leases: u32,
+    /// The requester never had a lease or grant under the role before; `None`: not known.
+    pub first_use: Option<bool>,
+}
+
+/// What asking comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// It may not be asked for.
+    Denied {
+        /// Why, fit for the caller.
+        reason: String,
+    },
+    /// It is granted by rule.
+    ByRule {
+        /// The rule, fit for the audit log and the caller.
+        by: String,
+        /// What was decided; without steps.
+        requirement: Requirement,
+    },
+    /// It is granted once it is reviewed.
+    Reviewed {
+        /// What that takes; at least one step.
+        requirement: Requirement,
+    },
+}
+
+/// A set of policies. It does not change; a reload replaces it whole.
+#[derive(Debug)]
+pub struct Policies {
+    digest: String,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self::builtin()
+    }
+}
+
+impl Policies {
+    /// The rules that are built in: the list on each role, and the group of administrators.
+    pub fn builtin() -> Self {
+        Self { digest: "builtin".to_owned() }
+    }
+
+    /// Names the set: decisions are recorded with it.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Decides one question.
+    pub fn decide(&self, who: &Who<'_>, action: &Action<'_>) -> Decision {
+        decide(who.principal, action)
+    }
+
+    /// Decides what asking for a role comes to.
+    pub fn admit(&self, who: &Who<'_>, asked: &Asked<'_>) -> Admission {
+        let ttl = asked.terms.ttl;
+        match self.decide(who, &Action::Issue { role: asked.role, ttl }) {
+            Decision::Deny { reason } => Admission::Denied { reason },
+            Decision::Allow { by } => {
+                let requirement = Requirement {
+                    steps: asked.role.approval.clone(),
+                    policies: vec![by.clone()],
+                    policy_set: self.digest().to_owned(),
+                    ..Requirement::default()
+                };
+                if requirement.steps.is_empty() {
+                    Admission::ByRule { by, requirement }
+                } else {
+                    Admission::Reviewed { requirement }
+                }
+            }
+        }
+    }
+
+    /// Decides whether somebody may access a role by break-glass.
+    pub fn may_break_glass(&self, who: &Who<'_>, asked: &Asked<'_>) -> Decision {
+        let _ = (who, asked);
+        Decision::Deny { reason: "no policy allows break-glass".to_owned() }
+    }
+
+    /// Decides whether somebody may review the step of a request that awaits reviews. That nobody reviews a request of his
+    /// own is decided here as well.
+    pub fn may_review(&self, reviewer: &Who<'_>, request: &Request, role: &Role) -> Decision {
+        let _ = role;
+        if reviewer.principal.name == request.requester.name {
+            return Decision::Deny { reason: "nobody reviews a request of his own".to_owned() };
+        }
+        let Some(step) = request.step() else {
+            return Decision::Deny { reason: "the request awaits no review".to_owned() };
+        };
+        let escalated = matches!(request.state, crate::domain::RequestState::Pending { escalated: true, .. });
+        let further = step.escalate_to.iter().filter(|_| escalated);
+        match step.reviewers.iter().chain(further).find(|subject| subject.matches(reviewer.principal)) {
+            Some(subject) => Decision::Allow { by: format!("step {}: {subject}", step.name) },
+            None => Decision::Deny { reason: format!("you are no reviewer of the step {}", step.name) },
+        }
+    }
+}
 
 /// What a principal wants to do.
 #[derive(Debug, Clone, Copy)]
@@ -54,8 +186,8 @@ pub enum Decision {
     },
 }
 
-/// Decides one question.
-pub fn decide(principal: &Principal, action: &Action<'_>) -> Decision {
+/// Decides one question by the built-in rules.
+pub(crate) fn decide(principal: &Principal, action: &Action<'_>) -> Decision {
     match action {
         Action::Issue { role, .. } => issue(principal, role),
         Action::View { owner } => owner_or_administrator(principal, owner, "see this lease"),
@@ -109,13 +241,14 @@ mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
     use super::*;
-    use crate::domain::{LeaseLimits, OwnedObjects, PrincipalKind, Statements, TtlBounds};
+    use crate::domain::{Access, LeaseLimits, OwnedObjects, PrincipalKind, Statements, TtlBounds};
 
     fn principal(name: &str, groups: &[&str]) -> Principal {
         Principal {
             name: name.parse().unwrap(),
             kind: PrincipalKind::Human,
             groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+            attributes: [].into(),
         }
     }
 
@@ -136,6 +269,8 @@ mod tests {
             limits: LeaseLimits { per_principal: 1, total: 1 },
             statements: Statements::default(),
             allow: allow.iter().map(|subject| subject.parse().unwrap()).collect(),
+            access: Access::default(),
+            approval: Vec::new(),
         }
     }
 

@@ -74,6 +74,9 @@ pub enum BeginError {
     /// The idempotency key was used for a request with other terms.
     #[error("this idempotency key was used before, for a request with other terms")]
     KeyReused(Box<Lease>),
+    /// An entry was not what the lease's changes expect any more: read again, and decide again.
+    #[error("what the request was decided on has changed meanwhile")]
+    Conflict,
     /// The store failed; nothing was begun.
     #[error(transparent)]
     Store(#[from] StoreError),

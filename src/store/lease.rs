@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use super::{ApplyError, BeginError, StoreError};
+use super::{ApplyError, BeginError, EntryChange, StoreError};
 use crate::{
     audit::Draft,
     domain::{
@@ -21,6 +21,8 @@ pub struct NewLease {
     pub lease: Lease,
     /// How many may be live at once; checked in the same transaction.
     pub limits: LeaseLimits,
+    /// What else changes with it, all or nothing; see [`EntryChange`].
+    pub entries: Vec<EntryChange>,
 }
 
 /// What came of beginning a lease.

@@ -8,6 +8,8 @@
 //! [`Draft`]: crate::audit::Draft
 
 mod clock;
+mod document;
+mod entry;
 mod error;
 mod lease;
 pub mod postgres;
@@ -18,6 +20,10 @@ mod token;
 pub mod transfer;
 
 pub use clock::StoreClock;
+pub use document::{Changes, Document, Kept, Listing, document, documents, due_documents};
+pub use entry::{
+    Committed, ENTRIES_LIMIT, ENTRY_TEXT_LIMIT, Entry, EntryChange, EntryKind, EntryStore, UnknownEntryKind,
+};
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
 pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, Tally};
 pub use secret::{KeptSecret, PendingSecret, RotationEnd, SecretStore};
@@ -36,7 +42,7 @@ use crate::{
 
 /// Everything Mayfly keeps.
 #[async_trait]
-pub trait Store: LeaseStore + TokenStore + ServerStore + SecretStore + AuditLog {
+pub trait Store: LeaseStore + EntryStore + TokenStore + ServerStore + SecretStore + AuditLog {
     /// Which installation this is: drawn when the store was made, kept by backups, shared by all who share the store.
     fn instance(&self) -> InstanceId;
 

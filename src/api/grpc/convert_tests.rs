@@ -41,6 +41,7 @@ fn lease_in(state: LeaseState) -> Lease {
             renewable_until: second(5_000),
             purpose: "tidy up".to_owned(),
             allowed_by: "roles/orders-read: allow *".to_owned(),
+            grant: None,
         },
         end_plan: EndPlan {
             owned_objects: OwnedObjects::Drop,
@@ -173,6 +174,7 @@ fn a_token_is_told_without_its_digest() {
             name: "ci".parse().unwrap(),
             kind: PrincipalKind::Workload,
             groups: BTreeSet::from(["builders".parse().unwrap(), "a".parse().unwrap()]),
+            attributes: [].into(),
         },
         cidrs: vec!["10.0.0.0/8".parse().unwrap()],
         description: "the pipeline".to_owned(),

@@ -171,8 +171,10 @@ mod tests {
                 name: "alice".parse().unwrap(),
                 kind: PrincipalKind::Human,
                 groups: groups.iter().map(|group| group.parse().unwrap()).collect::<BTreeSet<_>>(),
+                attributes: [].into(),
             },
-            token: TokenId::new(Timestamp::UNIX_EPOCH, 0),
+            second_factor_at: None,
+            credential: crate::identity::Credential::Token(TokenId::new(Timestamp::UNIX_EPOCH, 0)),
             address: None,
         }
     }

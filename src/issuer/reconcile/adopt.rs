@@ -33,6 +33,7 @@ pub(super) fn lease_of(
             renewable_until: now,
             purpose: String::new(),
             allowed_by: "adopted: found on the target".to_owned(),
+            grant: None,
         },
         end_plan: plan(mark, target, roles),
         idempotency_key: None,

@@ -6,6 +6,7 @@
 //! an earlier one out. What a row looks like is known here and nowhere else; what a lease may become is not known here at all.
 
 mod audit;
+mod entry;
 mod exchange;
 mod failure;
 mod lease;

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0002_installations.sql"),
     include_str!("schema/0003_administration_secrets.sql"),
     include_str!("schema/0004_former_chains.sql"),
+    include_str!("schema/0005_entries.sql"),
 ];
 
 /// A file of up to this many bytes is looked at whole before it is used.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::broadcast;
 
 use super::{
-    SqliteStore,
+    SqliteStore, entry,
     failure::write_failed,
     lease_query,
     lease_row::{self, Encoded, lease_columns},
@@ -123,7 +123,11 @@ fn begin(
             Err(BeginError::KeyReused(Box::new(earlier)))
         };
     }
+    if !entry::stand(ledger.connection, &new.entries).map_err(write_failed)? {
+        return Err(BeginError::Conflict);
+    }
     check_limits(ledger.connection, &lease, new.limits)?;
+    entry::carry_out(ledger, &new.entries)?;
     lease_row::insert(ledger.connection, &lease, encoded).map_err(write_failed)?;
     ledger.append(audit)?;
     ledger.announce(&lease);

@@ -6,6 +6,7 @@
 
 mod audit;
 mod backup;
+mod entry;
 mod failure;
 mod file;
 mod lease;
@@ -102,6 +103,7 @@ impl SqliteStore {
         let former = audit::former_heads(&connection).map_err(read_failed)?;
         let announcements = Announcements {
             leases: broadcast::Sender::new(options.changes.max(1)),
+            entries: broadcast::Sender::new(options.changes.max(1)),
             appended: watch::Sender::new(head.seq),
         };
         let bounds = (options.queue.max(1), options.batch.max(1));

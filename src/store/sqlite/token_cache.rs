@@ -83,7 +83,12 @@ mod tests {
         StoredToken {
             id: TokenId::new(Timestamp::UNIX_EPOCH, u64::from(n)),
             hash: TokenHash([n; 32]),
-            principal: Principal { name, kind: PrincipalKind::Human, groups: [].into() },
+            principal: Principal {
+                name,
+                kind: PrincipalKind::Human,
+                groups: [].into(),
+                attributes: [].into(),
+            },
             cidrs: Vec::new(),
             description: String::new(),
             created_at: Timestamp::UNIX_EPOCH,

@@ -23,7 +23,7 @@ use crate::{
     crash::{self, Point},
     domain::Lease,
     metrics::{CommitMeter, Stopwatch},
-    store::{StoreError, StoreErrorKind},
+    store::{EntryKind, StoreError, StoreErrorKind},
 };
 
 /// What one command sees of the transaction it runs in.
@@ -33,6 +33,7 @@ pub(super) struct Ledger<'c> {
     /// The end of the audit chain, with what this transaction appended.
     pub(super) head: ChainHead,
     changed: Vec<Lease>,
+    entries: Vec<(EntryKind, String)>,
     tokens: &'c TokenCache,
     tokens_change: bool,
 }
@@ -47,6 +48,11 @@ impl Ledger<'_> {
     /// Has the lease announced once the transaction is durable.
     pub(super) fn announce(&mut self, lease: &Lease) {
         self.changed.push(lease.clone());
+    }
+
+    /// Has the change of an entry announced once the transaction is durable.
+    pub(super) fn announce_entry(&mut self, kind: EntryKind, id: &str) {
+        self.entries.push((kind, id.to_owned()));
     }
 
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
@@ -104,6 +110,8 @@ where
 pub(super) struct Announcements {
     /// Changed leases.
     pub(super) leases: broadcast::Sender<Lease>,
+    /// Changed entries.
+    pub(super) entries: broadcast::Sender<(EntryKind, String)>,
     /// The sequence number of the last audit record.
     pub(super) appended: watch::Sender<u64>,
 }
@@ -203,6 +211,7 @@ impl WriterThread {
             connection: &self.connection,
             head: self.state.head,
             changed: Vec::new(),
+            entries: Vec::new(),
             tokens: &tokens,
             tokens_change: false,
         };
@@ -221,12 +230,12 @@ impl WriterThread {
         crash::here(Point::StoreCommitting);
         let committed = outcome.and_then(|()| ledger.execute("COMMIT").map_err(Failure::of_write));
         let committed = committed.inspect(|()| crash::here(Point::StoreCommitted));
-        let Ledger { head, changed, tokens_change, .. } = ledger;
+        let Ledger { head, changed, entries, tokens_change, .. } = ledger;
         match &committed {
             Ok(()) => {
                 let commands = u32::try_from(done.len()).unwrap_or(u32::MAX);
                 self.state.commits.committed(commands, watch.elapsed());
-                self.publish(head, changed);
+                self.publish(head, changed, entries);
             }
             Err(failure) => self.undo(failure),
         }
@@ -237,10 +246,13 @@ impl WriterThread {
         settle(done, committed.err().as_ref());
     }
 
-    fn publish(&mut self, head: ChainHead, changed: Vec<Lease>) {
+    fn publish(&mut self, head: ChainHead, changed: Vec<Lease>, entries: Vec<(EntryKind, String)>) {
         for lease in changed {
             // Nobody listening is fine.
             let _ = self.state.announcements.leases.send(lease);
+        }
+        for entry in entries {
+            let _ = self.state.announcements.entries.send(entry);
         }
         if head.seq != self.state.head.seq {
             self.state.announcements.appended.send_replace(head.seq);
@@ -272,7 +284,7 @@ fn settle(commands: impl IntoIterator<Item = Box<dyn Command>>, failed: Option<&
 /// Runs a command within a savepoint. An error means that the whole transaction is lost.
 fn step(command: &mut dyn Command, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
     ledger.execute("SAVEPOINT command").map_err(Failure::of_write)?;
-    let (head, announced) = (ledger.head, ledger.changed.len());
+    let (head, announced, entries) = (ledger.head, ledger.changed.len(), ledger.entries.len());
     let Err(failure) = command.run(ledger) else {
         return ledger.execute("RELEASE command").map_err(Failure::of_write);
     };
@@ -282,6 +294,7 @@ fn step(command: &mut dyn Command, ledger: &mut Ledger<'_>) -> Result<(), Failur
     }
     ledger.head = head;
     ledger.changed.truncate(announced);
+    ledger.entries.truncate(entries);
     ledger.execute("ROLLBACK TO command").map_err(Failure::of_write)?;
     ledger.execute("RELEASE command").map_err(Failure::of_write)
 }

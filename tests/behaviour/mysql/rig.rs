@@ -188,6 +188,8 @@ pub(crate) fn role(group: &str) -> Role {
         limits: LeaseLimits { per_principal: 10, total: 100 },
         statements: Statements::default(),
         allow: Vec::new(),
+        access: mayfly::domain::Access::default(),
+        approval: Vec::new(),
     }
 }
 

@@ -74,6 +74,8 @@ fn role(group: &str) -> Role {
         limits: LeaseLimits { per_principal: 10, total: 100 },
         statements: Statements::default(),
         allow: Vec::new(),
+        access: mayfly::domain::Access::default(),
+        approval: Vec::new(),
     }
 }
 

@@ -282,6 +282,7 @@ async fn more_than_a_page_of_leases_is_compared_whole() {
                     ..lease.clone()
                 },
                 limits: mayfly::domain::LeaseLimits { per_principal: 10_000, total: 10_000 },
+                entries: Vec::new(),
             };
             world.store.begin(new, draft()).await.unwrap();
             let event = mayfly::domain::LeaseEvent::Activated {

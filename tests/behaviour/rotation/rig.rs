@@ -93,6 +93,7 @@ impl Rig {
             credentials: Arc::clone(&credentials),
         }));
         let issuer = Issuer::new(IssuerParts {
+            policies: Arc::default(),
             clock: Arc::clone(&clock),
             random: Arc::new(SystemRandom),
             store: Arc::clone(&shared),

@@ -37,6 +37,7 @@ pub(crate) fn lease(n: u32, principal: &str, role: &str) -> Lease {
             renewable_until: created_at + SignedDuration::from_secs(3600),
             purpose: "a \"quoted\" purpose; with ünïcode".to_owned(),
             allowed_by: "role list".to_owned(),
+            grant: None,
         },
         end_plan: EndPlan {
             owned_objects: OwnedObjects::Reassign("attic".to_owned()),
@@ -53,7 +54,7 @@ pub(crate) fn lease(n: u32, principal: &str, role: &str) -> Lease {
 
 /// With limits that do not matter.
 pub(crate) fn unlimited(lease: Lease) -> NewLease {
-    NewLease { lease, limits: LeaseLimits { per_principal: u32::MAX, total: u32::MAX } }
+    NewLease { lease, limits: LeaseLimits { per_principal: u32::MAX, total: u32::MAX }, entries: Vec::new() }
 }
 
 /// A draft that tells of something done to a lease.
@@ -94,7 +95,12 @@ pub(crate) fn token(n: u32) -> StoredToken {
     StoredToken {
         id: TokenId::new(at(i64::from(n)), u64::from(n)),
         hash: TokenHash(hash),
-        principal: Principal { name: "ci/build".parse().unwrap(), kind: PrincipalKind::Workload, groups },
+        principal: Principal {
+            name: "ci/build".parse().unwrap(),
+            kind: PrincipalKind::Workload,
+            groups,
+            attributes: [].into(),
+        },
         cidrs: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         description: "for the build".to_owned(),
         created_at: at(i64::from(n)),

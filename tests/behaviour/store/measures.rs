@@ -117,7 +117,8 @@ async fn measures_a_million_live_leases() {
         let new = lease(if round == "cold" { 2 } else { 3 }, "ada", "reader");
         let id = new.id;
         let limits = LeaseLimits { per_principal: u32::MAX, total: u32::MAX };
-        let begin = store.begin(NewLease { lease: new, limits }, draft("lease.begun", id));
+        let begin =
+            store.begin(NewLease { lease: new, limits, entries: Vec::new() }, draft("lease.begun", id));
         timed(&format!("{round} begin"), begin).await.unwrap();
     }
     timed("closing", store.close()).await;

@@ -111,6 +111,8 @@ impl Database {
             limits: LeaseLimits { per_principal: 10, total: 100 },
             statements: Statements::default(),
             allow: vec!["group:readers".parse().unwrap()],
+            access: mayfly::domain::Access::default(),
+            approval: Vec::new(),
         }
     }
 }
@@ -123,8 +125,18 @@ pub(crate) fn ttl(seconds: u64) -> Ttl {
 /// A caller of a name in some groups.
 pub(crate) fn caller(name: &str, groups: &[&str]) -> Caller {
     let groups: BTreeSet<_> = groups.iter().map(|group| group.parse().unwrap()).collect();
-    let principal = Principal { name: name.parse().unwrap(), kind: PrincipalKind::Workload, groups };
-    Caller { principal, token: TokenId::new(SystemClock.now(), 1), address: None }
+    let principal = Principal {
+        name: name.parse().unwrap(),
+        kind: PrincipalKind::Workload,
+        groups,
+        attributes: [].into(),
+    };
+    Caller {
+        principal,
+        credential: mayfly::identity::Credential::Token(TokenId::new(SystemClock.now(), 1)),
+        address: None,
+        second_factor_at: None,
+    }
 }
 
 /// What to ask for.
@@ -203,6 +215,7 @@ impl World {
             metrics: Arc::clone(&metrics),
         }));
         let issuer = Arc::new(Issuer::new(IssuerParts {
+            policies: Arc::default(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             random: Arc::new(SystemRandom),
             store: Arc::clone(&store) as Arc<dyn Store>,

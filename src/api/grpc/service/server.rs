@@ -27,7 +27,7 @@ impl proto::server_service_server::ServerService for Service {
             principal: caller.principal.name.to_string(),
             principal_kind: convert::kind(caller.principal.kind).into(),
             groups: caller.principal.groups.iter().map(ToString::to_string).collect(),
-            token: format!("tokens/{}", caller.token),
+            token: caller.credential.to_string(),
             address: caller.address.map(|address| address.to_string()).unwrap_or_default(),
             administrator: policy::is_administrator(&caller.principal),
         }))

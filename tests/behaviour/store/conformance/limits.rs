@@ -19,8 +19,12 @@ pub(crate) async fn the_same_key_and_terms_bring_back_the_same_lease(store: Subj
     let second = keyed(2, "ada");
     // Even when the limit is reached: by that very lease.
     let limits = LeaseLimits { per_principal: 1, total: 1 };
-    let repeated =
-        store.begin(NewLease { lease: second.clone(), limits }, draft("lease.begun", second.id)).await;
+    let repeated = store
+        .begin(
+            NewLease { lease: second.clone(), limits, entries: Vec::new() },
+            draft("lease.begun", second.id),
+        )
+        .await;
     assert_eq!(repeated.unwrap(), Begun::Repeated(first));
     assert_eq!(store.lease(second.id).await.unwrap(), None);
     assert_eq!(actions(&*store).await, ["lease.begun", "lease.issued"]);
@@ -60,7 +64,7 @@ pub(super) async fn begin_limited(
 ) -> Result<Begun, BeginError> {
     let id = lease.id;
     let limits = LeaseLimits { per_principal, total };
-    store.begin(NewLease { lease, limits }, draft("lease.begun", id)).await
+    store.begin(NewLease { lease, limits, entries: Vec::new() }, draft("lease.begun", id)).await
 }
 
 pub(crate) async fn one_principal_cannot_exceed_its_limit(store: Subject) {

@@ -172,7 +172,9 @@ async fn limits_hold_across_processes() {
         let limits = LeaseLimits { per_principal: 9, total: 12 };
         asking.spawn(async move {
             let id = new.id;
-            let begun = store.begin(NewLease { lease: new, limits }, draft("lease.begun", id)).await;
+            let begun = store
+                .begin(NewLease { lease: new, limits, entries: Vec::new() }, draft("lease.begun", id))
+                .await;
             begun.is_ok()
         });
     }
