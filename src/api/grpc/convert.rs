@@ -148,6 +148,7 @@ pub(super) fn lease(lease: &Lease) -> proto::Lease {
         end_progress: progress,
         end_report: report,
         end_reason: reason,
+        grant: lease.terms.grant.map(|grant| format!("grants/{grant}")).unwrap_or_default(),
     }
 }
 

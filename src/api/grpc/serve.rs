@@ -15,7 +15,7 @@ use super::{
     call::Shared,
     gate::{GateLayer, Gatekeeper},
     listener,
-    service::{audit, lease, role, server, target, token},
+    service::{audit, grant, lease, request, role, server, target, token},
     settings::GrpcSettings,
     streams::Streams,
     tls::{TlsError, TlsHandle},
@@ -24,7 +24,8 @@ use crate::{
     api::{
         DESCRIPTORS,
         proto::{
-            audit_service_server::AuditServiceServer, lease_service_server::LeaseServiceServer,
+            audit_service_server::AuditServiceServer, grant_service_server::GrantServiceServer,
+            lease_service_server::LeaseServiceServer, request_service_server::RequestServiceServer,
             role_service_server::RoleServiceServer, server_service_server::ServerServiceServer,
             target_service_server::TargetServiceServer, token_service_server::TokenServiceServer,
         },
@@ -50,10 +51,12 @@ const HEADER_BYTES: u32 = 16 * 1024;
 const REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// Names under which health is told: the whole server, and each service.
-const HEALTH: [&str; 7] = [
+const HEALTH: [&str; 9] = [
     "",
     AuditServiceServer::<()>::NAME,
+    GrantServiceServer::<()>::NAME,
     LeaseServiceServer::<()>::NAME,
+    RequestServiceServer::<()>::NAME,
     RoleServiceServer::<()>::NAME,
     ServerServiceServer::<()>::NAME,
     TargetServiceServer::<()>::NAME,
@@ -209,7 +212,9 @@ impl Bound {
             .http2_max_header_list_size(HEADER_BYTES)
             .layer(GateLayer(Arc::new(keeper)))
             .add_service(bounded!(AuditServiceServer, audit::Service(Arc::clone(&shared))))
+            .add_service(bounded!(GrantServiceServer, grant::Service(Arc::clone(&shared))))
             .add_service(bounded!(LeaseServiceServer, lease::Service(Arc::clone(&shared))))
+            .add_service(bounded!(RequestServiceServer, request::Service(Arc::clone(&shared))))
             .add_service(bounded!(RoleServiceServer, role::Service(Arc::clone(&shared))))
             .add_service(bounded!(ServerServiceServer, server::Service))
             .add_service(bounded!(TargetServiceServer, target::Service(Arc::clone(&shared))))

@@ -124,7 +124,7 @@ async fn run(mut fleet: Fleet, server: Option<&mut Server>, faults: u64, seed: u
 async fn whatever_goes_wrong_with_replicas_nothing_is_left_lost_or_done_twice() {
     let seed = SystemRandom.bits() >> 32;
     let Some(fleet) = Fleet::new(REPLICAS, true).await else { return };
-    assert!(run(fleet, None, 3, seed).await.is_some(), "violated; seed {seed}");
+    assert!(Box::pin(run(fleet, None, 3, seed)).await.is_some(), "violated; seed {seed}");
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -140,7 +140,7 @@ async fn replicas_endure_everything() {
     let (fleet, mut server) = Fleet::with_own_store(REPLICAS).await.expect("PostgreSQL is left out");
     tell(&format!("ha: {REPLICAS} replicas, {faults} faults, seed {seed}"));
     let begun = SystemClock.uptime();
-    let endured = run(fleet, Some(&mut server), faults, seed).await;
+    let endured = Box::pin(run(fleet, Some(&mut server), faults, seed)).await;
     let seconds = SystemClock.uptime().saturating_sub(begun).as_secs();
     let Some(Endured { events, leases, tally, longest }) = endured else {
         panic!("violated after {seconds} s; once more with make ha SEED={seed} FAULTS={faults}");

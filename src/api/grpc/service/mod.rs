@@ -1,7 +1,9 @@
 //! One file a service: parse, ask the issuer, render.
 
 pub(super) mod audit;
+pub(super) mod grant;
 pub(super) mod lease;
+pub(super) mod request;
 pub(super) mod role;
 pub(super) mod server;
 pub(super) mod target;
