@@ -125,6 +125,7 @@ impl Config {
                 (Some(old), Some(settings)) => {
                     target(&mut comparison, old, settings);
                     comparison.live("rotate_every", &self.rotation.get(name), &new.rotation.get(name));
+                    comparison.live("labels", &self.labels.get(name), &new.labels.get(name));
                 }
                 (Some(_), None) => comparison.note("", "is removed", false),
                 (None, _) => comparison.note("", "is added", false),
@@ -137,7 +138,10 @@ impl Config {
             let part = Part::Role(name.clone());
             let mut comparison = Comparison { changes, part, prefix: format!("roles.{name}") };
             match (self.roles.get(name), new.roles.get(name)) {
-                (Some(old), Some(new)) => role(&mut comparison, old, new),
+                (Some(old), Some(settings)) => {
+                    role(&mut comparison, old, settings);
+                    comparison.live("conflicts_with", &self.conflicts.get(name), &new.conflicts.get(name));
+                }
                 (Some(_), None) => comparison.note("", "is removed", false),
                 (None, _) => comparison.note("", "is added", false),
             }
@@ -221,4 +225,5 @@ fn role(c: &mut Comparison<'_>, old: &Role, new: &Role) {
     c.live("leases_total", &old.limits.total, &new.limits.total);
     c.live("statements", &old.statements, &new.statements);
     c.live("allow", &old.allow, &new.allow);
+    c.live("approval", &old.approval, &new.approval);
 }

@@ -116,6 +116,7 @@ pub(super) const KEYS: &[Key] = &[
     key("targets.NAME.expiry", Choice(&["server", "issuer"]), Default("\"server\"")),
     key("targets.NAME.reconcile_every", Kind::Period(SECOND, WEEK), Default("\"15m\"")),
     key("targets.NAME.on_drift", Choice(&["report", "put_right", "end"]), Default("\"put_right\"")),
+    key("targets.NAME.labels", Table, Optional),
     key("targets.NAME.tls.mode", Choice(&["disable", "require", "verify-full"]), Optional),
     key("targets.NAME.tls.ca_file", Path, Optional),
     key("targets.NAME.tls.certificate_file", Path, Optional),
@@ -139,9 +140,18 @@ pub(super) const KEYS: &[Key] = &[
     key("roles.NAME.leases_per_principal", Number(1, 1_000_000), Default("10")),
     key("roles.NAME.leases_total", Number(1, 10_000_000), Default("1000")),
     key("roles.NAME.allow", Texts, Default("[]")),
+    key("roles.NAME.approval", Text, Optional),
+    key("roles.NAME.conflicts_with", Texts, Default("[]")),
     key("roles.NAME.statements.create", Texts, Default("[]")),
     key("roles.NAME.statements.renew", Texts, Default("[]")),
     key("roles.NAME.statements.end", Texts, Default("[]")),
+    key("approvals.NAME.steps.name", Text, Required),
+    key("approvals.NAME.steps.reviewers", Texts, Required),
+    key("approvals.NAME.steps.quorum", Number(1, 100), Default("1")),
+    key("approvals.NAME.steps.denials", Number(1, 100), Default("1")),
+    key("approvals.NAME.steps.escalate_after", between(SECOND, YEAR), Optional),
+    key("approvals.NAME.steps.escalate_to", Texts, Default("[]")),
+    key("approvals.NAME.steps.from_risk", Number(0, 1_000_000), Default("0")),
 ];
 
 /// The key of a path, names replaced by `NAME`.
@@ -258,7 +268,18 @@ mod tests {
     fn lists_each_word_of_a_table_once() {
         assert_eq!(
             below(""),
-            ["server", "store", "audit", "bootstrap", "log", "metrics", "sealing", "targets", "roles"]
+            [
+                "server",
+                "store",
+                "audit",
+                "bootstrap",
+                "log",
+                "metrics",
+                "sealing",
+                "targets",
+                "roles",
+                "approvals"
+            ]
         );
         assert_eq!(below("targets.NAME.tls"), ["mode", "ca_file", "certificate_file", "key_file"]);
     }

@@ -5,6 +5,8 @@
 //! [`Environment`]. Nothing here connects to anything, and no other room reads the file or knows a default.
 //! `keys` lists every key; `docs/configuration.md` is checked against it.
 
+mod approval;
+mod conflict;
 mod difference;
 mod environment;
 mod keys;
@@ -22,7 +24,11 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use toml::de::DeTable;
 
@@ -70,6 +76,10 @@ pub struct Config {
     pub rotation: BTreeMap<TargetName, Duration>,
     /// The access profiles; each on one of `targets`.
     pub roles: BTreeMap<RoleName, Role>,
+    /// What policy is told of targets, besides their engines.
+    pub labels: BTreeMap<TargetName, BTreeMap<String, String>>,
+    /// Which roles nobody may hold at once with which others; each pair is there both ways.
+    pub conflicts: BTreeMap<RoleName, BTreeSet<RoleName>>,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -140,12 +150,16 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         .iter()
         .map(|(name, section)| target::target(name, section))
         .collect();
+    let approvals = approval::approvals(&root.child("approvals"));
     let roles: Vec<_> = root
         .child("roles")
         .children()
         .iter()
-        .map(|(name, section)| role::role(name, section, &drafts))
+        .map(|(name, section)| role::role(name, section, &drafts, &approvals))
         .collect();
+    approval::warn_of_unused(root, &approvals);
+    let conflicts = conflict::conflicts(root);
+    let labels = drafts.iter().filter_map(target::Draft::labels).collect();
     let rotation = target::rotation(root.reader, &drafts, sealing.as_ref());
     let targets: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.settings).collect();
     if targets.as_ref().is_some_and(Vec::is_empty) {
@@ -166,5 +180,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         sealing: sealing?,
         rotation,
         roles: roles?.into_iter().map(|role| (role.name.clone(), role)).collect(),
+        labels,
+        conflicts: conflicts?,
     })
 }

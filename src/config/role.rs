@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    approval::{self, Approvals},
     keys::{self, spell},
     reader::{Located, Reader, check_name, quoted},
     section::Section,
@@ -17,7 +18,12 @@ use crate::domain::{
 /// Iterations below which some drivers refuse to log in; libpq's own number.
 const CUSTOMARY_ITERATIONS: u32 = 4096;
 
-pub(super) fn role(name: &Located<String>, section: &Section<'_>, targets: &[Draft]) -> Option<Role> {
+pub(super) fn role(
+    name: &Located<String>,
+    section: &Section<'_>,
+    targets: &[Draft],
+    approvals: &Approvals,
+) -> Option<Role> {
     let reader = section.reader;
     let role_name: Option<RoleName> = reader.parse(name);
     let target = section.text("target");
@@ -29,6 +35,7 @@ pub(super) fn role(name: &Located<String>, section: &Section<'_>, targets: &[Dra
     let scram_iterations = scram_iterations(section, engine);
     let limits = limits(section);
     let allow = allow(section);
+    let approval = approval::of_role(section, approvals);
     let hosts = hosts(section, engine);
     let settings = settings(section, engine);
     let members = member_of(section, engine);
@@ -60,7 +67,7 @@ pub(super) fn role(name: &Located<String>, section: &Section<'_>, targets: &[Dra
         statements: statements?,
         allow: allow?,
         access: Access::Ephemeral,
-        approval: Vec::new(),
+        approval: approval?,
     })
 }
 

@@ -3,7 +3,10 @@
 use std::{ops::Range, path::PathBuf, time::Duration};
 
 use jiff::{SignedDuration, SpanRelativeTo, fmt::friendly::SpanParser};
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::{
     keys::{self, Kind, Presence},
@@ -91,6 +94,26 @@ impl<'a> Section<'a> {
             .collect()
     }
 
+    /// The tables of a list of tables (`[[word]]`), in order.
+    pub(super) fn items(&self, word: &'static str) -> Vec<Section<'a>> {
+        let Some((name, value)) = self.table.and_then(|table| table.get_key_value(word)) else {
+            return Vec::new();
+        };
+        let place = self.place(word, Some(name.span()));
+        let Some(items) = value.get_ref().as_array() else {
+            let message =
+                format!("expected a list of tables ([[{}]]), found {}", place.key, article(value.get_ref()));
+            self.reader.complain(&Place { shown: Shown::Keys, ..place }, message);
+            return Vec::new();
+        };
+        let item = |(index, item): (usize, &'a Spanned<DeValue<'a>>)| {
+            let place =
+                Place { key: format!("{}[{index}]", place.key), span: Some(item.span()), ..place.clone() };
+            self.below(place, self.pattern_of(word), Some(item.get_ref()))
+        };
+        items.iter().enumerate().map(item).collect()
+    }
+
     fn section(
         &self,
         word: &str,
@@ -98,7 +121,10 @@ impl<'a> Section<'a> {
         value: Option<&'a DeValue<'a>>,
         span: Option<Range<usize>>,
     ) -> Section<'a> {
-        let place = self.place(word, span.or_else(|| self.at.span.clone()));
+        self.below(self.place(word, span.or_else(|| self.at.span.clone())), pattern, value)
+    }
+
+    fn below(&self, place: Place, pattern: String, value: Option<&'a DeValue<'a>>) -> Section<'a> {
         let table = value.and_then(|value| {
             if value.as_table().is_none() {
                 let place = Place { shown: Shown::Keys, ..place.clone() };

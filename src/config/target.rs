@@ -20,6 +20,7 @@ pub(super) struct Draft {
     pub(super) name: String,
     pub(super) engine: Option<Engine>,
     pub(super) settings: Option<TargetSettings>,
+    labels: BTreeMap<String, String>,
     rotate_every: Option<Located<Duration>>,
 }
 
@@ -30,7 +31,35 @@ pub(super) fn target(name: &Located<String>, section: &Section<'_>) -> Draft {
         _ => Engine::Postgres,
     });
     let settings = settings(name, section, engine);
-    Draft { name: name.value.clone(), engine, settings, rotate_every: section.duration("rotate_every") }
+    let (labels, rotate_every) = (labels(section), section.duration("rotate_every"));
+    Draft { name: name.value.clone(), engine, settings, labels, rotate_every }
+}
+
+impl Draft {
+    /// What policy is told of it.
+    pub(super) fn labels(&self) -> Option<(TargetName, BTreeMap<String, String>)> {
+        let settings = self.settings.as_ref()?;
+        Some((settings.name.clone(), self.labels.clone()))
+    }
+}
+
+/// Labels by name. One that is wrong is told and left out.
+fn labels(section: &Section<'_>) -> BTreeMap<String, String> {
+    let (mut labels, reader) = (BTreeMap::new(), section.reader);
+    for (name, value) in section.table("labels").unwrap_or_default() {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
+        if name.value.is_empty() || name.value.len() > 63 || !name.value.chars().all(plain) {
+            reader.complain(&name.at, "is not a label: 1 to 63 of a-z, 0-9, _, - and .");
+        } else if value.value.is_empty()
+            || value.value.len() > 256
+            || value.value.chars().any(char::is_control)
+        {
+            reader.complain(&value.at, "is not a label's value: 1 to 256 bytes on one line");
+        } else {
+            labels.insert(name.value, value.value);
+        }
+    }
+    labels
 }
 
 /// How often which administration passwords are rotated. `keys`: what they are sealed with; `None`: that is wrong already.

@@ -262,8 +262,8 @@ impl Issuer {
 
 fn allows(caller: &Caller, role: &Role, ttl: Ttl) -> Result<String, String> {
     match policy::decide(&caller.principal, &policy::Action::Issue { role, ttl }) {
-        policy::Decision::Allow { by } => Ok(by),
-        policy::Decision::Deny { reason } => Err(reason),
+        policy::Decision::Allow { by, .. } => Ok(by),
+        policy::Decision::Deny { reason, .. } => Err(reason),
     }
 }
 

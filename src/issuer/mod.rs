@@ -154,8 +154,8 @@ impl Issuer {
         resource: String,
     ) -> Result<String, Refusal> {
         match self.policies.current().decide(&self.who(caller), &action) {
-            policy::Decision::Allow { by } => Ok(by),
-            policy::Decision::Deny { reason } => {
+            policy::Decision::Allow { by, .. } => Ok(by),
+            policy::Decision::Deny { reason, .. } => {
                 Err(self.refuse(caller, what, resource, Refusal::denied(reason)).await)
             }
         }

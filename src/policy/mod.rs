@@ -13,7 +13,7 @@ use jiff::Timestamp;
 pub use handle::PoliciesHandle;
 
 use crate::domain::{
-    ADMINISTRATORS, Principal, PrincipalName, Request, RequestTerms, Requirement, Role, Ttl,
+    ADMINISTRATORS, Principal, PrincipalName, Request, RequestTerms, Requirement, Role, RoleName, Ttl,
 };
 
 /// Who wants something, and what is known of the moment.
@@ -40,6 +40,8 @@ pub struct Asked<'a> {
     pub live_leases: u32,
     /// The requester never had a lease or grant under the role before; `None`: not known.
     pub first_use: Option<bool>,
+    /// Roles under which the requester has a live lease or grant, this one included or not: some must not be held together.
+    pub live_roles: &'a [RoleName],
 }
 
 /// What asking comes to.
@@ -49,6 +51,8 @@ pub enum Admission {
     Denied {
         /// Why, fit for the caller.
         reason: String,
+        /// The policies that decided, by id; none when no policy allowed it.
+        policies: Vec<String>,
     },
     /// It is granted by rule.
     ByRule {
@@ -96,11 +100,11 @@ impl Policies {
     pub fn admit(&self, who: &Who<'_>, asked: &Asked<'_>) -> Admission {
         let ttl = asked.terms.ttl;
         match self.decide(who, &Action::Issue { role: asked.role, ttl }) {
-            Decision::Deny { reason } => Admission::Denied { reason },
-            Decision::Allow { by } => {
+            Decision::Deny { reason, policies } => Admission::Denied { reason, policies },
+            Decision::Allow { by, policies } => {
                 let requirement = Requirement {
                     steps: asked.role.approval.clone(),
-                    policies: vec![by.clone()],
+                    policies,
                     policy_set: self.digest().to_owned(),
                     ..Requirement::default()
                 };
@@ -116,7 +120,7 @@ impl Policies {
     /// Decides whether somebody may access a role by break-glass.
     pub fn may_break_glass(&self, who: &Who<'_>, asked: &Asked<'_>) -> Decision {
         let _ = (who, asked);
-        Decision::Deny { reason: "no policy allows break-glass".to_owned() }
+        Decision::deny("no policy allows break-glass")
     }
 
     /// Decides whether somebody may review the step of a request that awaits reviews. That nobody reviews a request of his
@@ -124,16 +128,16 @@ impl Policies {
     pub fn may_review(&self, reviewer: &Who<'_>, request: &Request, role: &Role) -> Decision {
         let _ = role;
         if reviewer.principal.name == request.requester.name {
-            return Decision::Deny { reason: "nobody reviews a request of his own".to_owned() };
+            return Decision::deny("nobody reviews a request of his own");
         }
         let Some(step) = request.step() else {
-            return Decision::Deny { reason: "the request awaits no review".to_owned() };
+            return Decision::deny("the request awaits no review");
         };
         let escalated = matches!(request.state, crate::domain::RequestState::Pending { escalated: true, .. });
         let further = step.escalate_to.iter().filter(|_| escalated);
         match step.reviewers.iter().chain(further).find(|subject| subject.matches(reviewer.principal)) {
-            Some(subject) => Decision::Allow { by: format!("step {}: {subject}", step.name) },
-            None => Decision::Deny { reason: format!("you are no reviewer of the step {}", step.name) },
+            Some(subject) => Decision::allow(format!("step {}: {subject}", step.name)),
+            None => Decision::deny(format!("you are no reviewer of the step {}", step.name)),
         }
     }
 }
@@ -167,8 +171,12 @@ pub enum Action<'a> {
     Revoke,
     /// Read the audit log.
     ViewAudit,
-    /// See and examine targets, manage tokens.
+    /// See and examine targets, manage tokens and users.
     Administer,
+    /// Lock and unlock principals, roles and targets.
+    Lock,
+    /// Invite contractors.
+    Invite,
 }
 
 /// The answer, with the rule that gave it.
@@ -178,12 +186,26 @@ pub enum Decision {
     Allow {
         /// The rule, fit for the audit log and the caller.
         by: String,
+        /// The policies that allowed it, by id.
+        policies: Vec<String>,
     },
     /// No.
     Deny {
         /// Why, fit for the caller.
         reason: String,
+        /// The policies that forbid it, by id; none when no policy allows it.
+        policies: Vec<String>,
     },
+}
+
+impl Decision {
+    fn allow(by: impl Into<String>) -> Self {
+        Decision::Allow { by: by.into(), policies: Vec::new() }
+    }
+
+    fn deny(reason: impl Into<String>) -> Self {
+        Decision::Deny { reason: reason.into(), policies: Vec::new() }
+    }
 }
 
 /// Decides one question by the built-in rules.
@@ -196,6 +218,8 @@ pub(crate) fn decide(principal: &Principal, action: &Action<'_>) -> Decision {
         Action::Revoke => administrator(principal, "revoke leases"),
         Action::ViewAudit => administrator(principal, "read the audit log"),
         Action::Administer => administrator(principal, "administer Mayfly"),
+        Action::Lock => administrator(principal, "lock and unlock"),
+        Action::Invite => administrator(principal, "invite"),
     }
 }
 
@@ -206,18 +230,19 @@ pub fn is_administrator(principal: &Principal) -> bool {
 
 fn issue(principal: &Principal, role: &Role) -> Decision {
     match role.allows(principal) {
-        Some(subject) => Decision::Allow { by: format!("roles/{}: allow {subject}", role.name) },
-        None => Decision::Deny {
-            reason: format!("the role {} does not allow {} {}", role.name, principal.kind, principal.name),
-        },
+        Some(subject) => Decision::allow(format!("roles/{}: allow {subject}", role.name)),
+        None => Decision::deny(format!(
+            "the role {} does not allow {} {}",
+            role.name, principal.kind, principal.name
+        )),
     }
 }
 
 fn owner_only(principal: &Principal, owner: &PrincipalName, what: &str) -> Decision {
     if principal.name == *owner {
-        Decision::Allow { by: "holder of the lease".to_owned() }
+        Decision::allow("holder of the lease")
     } else {
-        Decision::Deny { reason: format!("only its holder may {what}") }
+        Decision::deny(format!("only its holder may {what}"))
     }
 }
 
@@ -230,9 +255,9 @@ fn owner_or_administrator(principal: &Principal, owner: &PrincipalName, what: &s
 
 fn administrator(principal: &Principal, what: &str) -> Decision {
     if is_administrator(principal) {
-        Decision::Allow { by: format!("group:{ADMINISTRATORS}") }
+        Decision::allow(format!("group:{ADMINISTRATORS}"))
     } else {
-        Decision::Deny { reason: format!("only members of the group {ADMINISTRATORS} may {what}") }
+        Decision::deny(format!("only members of the group {ADMINISTRATORS} may {what}"))
     }
 }
 
@@ -282,10 +307,7 @@ mod tests {
     #[test]
     fn a_role_that_lists_nobody_is_for_nobody_not_even_administrators() {
         let admin = principal("root", &[ADMINISTRATORS]);
-        assert_eq!(
-            may_issue(&admin, &[]),
-            Decision::Deny { reason: "the role orders-read does not allow human root".into() }
-        );
+        assert_eq!(may_issue(&admin, &[]), Decision::deny("the role orders-read does not allow human root"));
     }
 
     #[test]
@@ -293,7 +315,7 @@ mod tests {
         let alice = principal("alice", &["payments"]);
         assert_eq!(
             may_issue(&alice, &["principal:bob", "group:payments"]),
-            Decision::Allow { by: "roles/orders-read: allow group:payments".into() }
+            Decision::allow("roles/orders-read: allow group:payments")
         );
     }
 

@@ -1,5 +1,6 @@
 //! The file as a whole.
 
+mod approvals;
 mod difference;
 mod documents;
 mod general;
