@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use super::StoreError;
+use super::{StoreError, StoreErrorKind};
 use crate::audit::Draft;
 
 /// Bytes an entry's identifier, and a value it is found by, may have.
@@ -135,6 +135,52 @@ impl EntryChange {
     }
 }
 
+/// Sorts above every identifier.
+pub(super) fn above_all() -> String {
+    "\u{10FFFF}".repeat(ENTRY_TEXT_LIMIT / 4 + 1)
+}
+
+/// Refuses changes that no store can keep.
+pub(super) fn check_changes(changes: &[EntryChange]) -> Result<(), StoreError> {
+    changes.iter().try_for_each(|change| match change {
+        EntryChange::Put(entry) => check_entry(entry),
+        EntryChange::Remove { kind, id, .. } | EntryChange::Require { kind, id, .. } => check_id(*kind, id),
+    })
+}
+
+/// Refuses an entry whose identifier, or something it is found by, is too long or is nothing that every store takes as text.
+pub(super) fn check_entry(entry: &Entry) -> Result<(), StoreError> {
+    check_id(entry.kind, &entry.id)?;
+    entry.keys.iter().try_for_each(|(name, value)| {
+        check_text(entry.kind, "the name of a key", name)?;
+        check_text(entry.kind, "the value of a key", value)
+    })
+}
+
+fn check_id(kind: EntryKind, id: &str) -> Result<(), StoreError> {
+    if id.is_empty() {
+        return Err(unfit(format!("the identifier of an entry of the kind {kind} is empty")));
+    }
+    check_text(kind, "the identifier", id)
+}
+
+fn check_text(kind: EntryKind, what: &str, text: &str) -> Result<(), StoreError> {
+    if text.len() > ENTRY_TEXT_LIMIT {
+        let length = text.len();
+        return Err(unfit(format!(
+            "{what} of an entry of the kind {kind} has {length} bytes; it may have {ENTRY_TEXT_LIMIT}"
+        )));
+    }
+    if text.contains('\0') {
+        return Err(unfit(format!("{what} of an entry of the kind {kind} contains a NUL")));
+    }
+    Ok(())
+}
+
+fn unfit(message: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Other, message)
+}
+
 /// What came of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a conflict means that nothing was written"]
@@ -196,6 +242,7 @@ pub trait EntryStore: Send + Sync {
     ) -> Result<Committed, StoreError>;
 
     /// Which entries changed, from now on, after it is durable. A hint to look again: a receiver that falls behind is told so,
-    /// and changes made by other processes that share the store come a moment later.
+    /// and changes made by other processes that share the store come a moment later. An empty identifier: any entry of the
+    /// kind may have changed, because word from the others was interrupted.
     fn entry_changes(&self) -> broadcast::Receiver<(EntryKind, String)>;
 }

@@ -1,8 +1,8 @@
 //! A whole store as a stream of items: how everything moves from one kind of store to another, nothing left out and nothing
 //! added.
 //!
-//! On the outside it is JSON lines, in a fixed order: what the store is, leases, tokens, known servers, sealed passwords, the
-//! audit chains record by record, and how many of each there were. The same content makes the same lines.
+//! On the outside it is JSON lines, in a fixed order: what the store is, leases, tokens, known servers, sealed passwords,
+//! entries, the audit chains record by record, and how many of each there were. The same content makes the same lines.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    KeptSecret, KnownServer, PendingSecret, RotationEnd, StoreError, StoreErrorKind, StoredToken, TokenHash,
+    Entry, KeptSecret, KnownServer, PendingSecret, RotationEnd, StoreError, StoreErrorKind, StoredToken,
+    TokenHash, entry::check_entry,
 };
 use crate::{
     audit::{ChainVerifier, ChainsVerifier, Digest, Record},
@@ -21,8 +22,8 @@ use crate::{
     },
 };
 
-/// The version of the stream. A reader refuses any other.
-const FORMAT: u32 = 1;
+/// The version of the stream: with entries since 2. A reader refuses any that is newer.
+const FORMAT: u32 = 2;
 
 /// What the audit chain of an embedded store is called among others.
 pub const EMBEDDED: &str = "embedded";
@@ -53,6 +54,8 @@ pub enum Item {
     },
     /// A sealed password of an administration account.
     AdministrationSecret(Box<SecretItem>),
+    /// An entry.
+    Entry(Box<EntryItem>),
     /// An audit record, as it was sealed.
     Record {
         /// The chain.
@@ -114,6 +117,19 @@ pub struct SecretItem {
     pub revision: u64,
 }
 
+/// An entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the fields of an entry, by their names")]
+pub struct EntryItem {
+    pub kind: String,
+    pub id: String,
+    pub revision: u64,
+    pub keys: Vec<(String, String)>,
+    pub due_at: Option<Timestamp>,
+    pub body: String,
+}
+
 /// How many there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,6 +142,9 @@ pub struct Counts {
     pub known_servers: u64,
     /// Sealed passwords.
     pub administration_secrets: u64,
+    /// Entries of all kinds.
+    #[serde(default)]
+    pub entries: u64,
     /// Audit records, of all chains.
     pub records: u64,
 }
@@ -187,6 +206,26 @@ impl Item {
             failure: ended.and_then(|ended| ended.failure),
             revision: secret.revision,
         }))
+    }
+}
+
+impl Item {
+    pub(super) fn of_entry(entry: Entry) -> Self {
+        let Entry { kind, id, revision, keys, due_at, body } = entry;
+        Item::Entry(Box::new(EntryItem { kind: kind.as_str().to_owned(), id, revision, keys, due_at, body }))
+    }
+}
+
+impl EntryItem {
+    pub(super) fn into_entry(self) -> Result<Entry, StoreError> {
+        let kind = self.kind.parse().map_err(|_| wrong(format!("{:?} is no kind of entry", self.kind)))?;
+        if self.revision == 0 {
+            return Err(wrong("an entry has no revision"));
+        }
+        let Self { id, revision, keys, due_at, body, .. } = self;
+        let entry = Entry { kind, id, revision, keys, due_at, body };
+        check_entry(&entry).map_err(wrong)?;
+        Ok(entry)
     }
 }
 
@@ -261,8 +300,10 @@ impl Inspector {
             return Err(wrong("something follows its end"));
         }
         if let Item::Store { format, instance } = item {
-            if *format != FORMAT {
-                return Err(wrong(format!("it is of the format {format}, and this version knows {FORMAT}")));
+            if !(1..=FORMAT).contains(format) {
+                return Err(wrong(format!(
+                    "it is of the format {format}, and this version knows those up to {FORMAT}"
+                )));
             }
             let instance = instance.parse().map_err(|error| wrong(format!("the installation is {error}")))?;
             return match self.instance.replace(instance) {
@@ -280,6 +321,7 @@ impl Inspector {
             Item::Token(_) => counts.tokens += 1,
             Item::KnownServer { .. } => counts.known_servers += 1,
             Item::AdministrationSecret(_) => counts.administration_secrets += 1,
+            Item::Entry(_) => counts.entries += 1,
             Item::Record { chain, line } => {
                 counts.records += 1;
                 let verifier = self

@@ -87,6 +87,7 @@ struct ContentsView {
     leases: u64,
     live_leases: u64,
     tokens: u64,
+    entries: u64,
     audit_head: String,
 }
 
@@ -98,6 +99,7 @@ impl From<&Contents> for ContentsView {
             leases: contents.leases,
             live_leases: contents.live,
             tokens: contents.tokens,
+            entries: contents.entries,
             audit_head: contents.head.to_string(),
         }
     }
@@ -110,6 +112,7 @@ impl ContentsView {
             ("schema", self.schema.to_string()),
             ("leases", format!("{}, {} of them live", self.leases, self.live_leases)),
             ("tokens", self.tokens.to_string()),
+            ("requests, grants, users and the like", self.entries.to_string()),
             ("audit log ends", self.audit_head.clone()),
         ])
     }

@@ -135,10 +135,10 @@ impl<R: BufRead> Iterator for Lines<R> {
 }
 
 fn told(counts: &Counts) -> String {
-    let Counts { leases, tokens, known_servers, administration_secrets, records } = counts;
+    let Counts { leases, tokens, known_servers, administration_secrets, entries, records } = counts;
     format!(
         "{leases} leases, {tokens} tokens, {known_servers} known servers, {administration_secrets} sealed passwords, \
-         {records} audit records"
+         {entries} requests, grants, users and the like, {records} audit records"
     )
 }
 

@@ -8,10 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::{Client, Row, Statement, types::ToSql};
 
 use super::{
+    columns::{Counts, Inserts, Updates},
+    entry_write,
     failure::Failure,
-    lease_row::{self, COLUMNS, due_at, kind_name},
+    lease_row::{self, COLUMNS},
     ledger::{Changes, DueNeed, Facts, Needs},
-    migrate::{LOCKS, lock_key},
+    migrate::LOCKS,
     notice,
     row::{digest, parsed, plain, signed, unsigned},
     secret,
@@ -48,10 +50,10 @@ pub(super) struct Opened {
     pub(super) facts: Facts,
 }
 
-type Rows = Result<Vec<Row>, tokio_postgres::Error>;
+pub(super) type Rows = Result<Vec<Row>, tokio_postgres::Error>;
 
 /// Runs a statement, unless there is nothing to run it for.
-async fn rows<const N: usize>(
+pub(super) async fn rows<const N: usize>(
     client: &Client,
     wanted: bool,
     statement: &Statement,
@@ -69,9 +71,9 @@ pub(super) async fn open(
     clock: &dyn Clock,
 ) -> Result<Option<Opened>, Failure> {
     let client = &session.client;
-    let mut locks: Vec<i32> = needs.limited.iter().map(|(role, _)| lock_key(&writing.schema, role)).collect();
-    locks.sort_unstable();
-    locks.dedup();
+    let (locks, shared) = needs.locks(&writing.schema);
+    let (entry_kinds, entry_ids): (Vec<&str>, Vec<&String>) =
+        needs.entries.keys().map(|(kind, id)| (kind.as_str(), id)).unzip();
     let leases: Vec<&String> = needs.leases.iter().collect();
     let (key_owners, keys): (Vec<&String>, Vec<&String>) =
         needs.keys.iter().map(|(owner, key)| (owner, key)).unzip();
@@ -87,16 +89,17 @@ pub(super) async fn open(
         let rows = client.query(&statements.chain, &chain_values).await;
         (rows, clock.now())
     };
-    let (begun, (chain, answered), locked, leases, keys, live, secrets, tokens, taken) = join!(
+    let (begun, (chain, answered), locked, leases, keys, live, secrets, tokens, taken, entries) = join!(
         client.batch_execute("BEGIN"),
         chain,
-        rows(client, !locks.is_empty(), &statements.roles, [&LOCKS, &locks]),
+        rows(client, !locks.is_empty(), &statements.locks, [&LOCKS, &locks, &shared]),
         rows(client, !leases.is_empty(), &statements.leases, [&leases]),
         rows(client, !keys.is_empty(), &statements.keys, [&key_owners, &keys]),
         rows(client, !roles.is_empty(), &statements.live, [&roles, &holders]),
         rows(client, !secrets.is_empty(), &statements.secrets, [&secrets]),
         rows(client, !tokens.is_empty(), &statements.tokens, [&tokens]),
         rows(client, !ids.is_empty(), &statements.taken, [&ids, &hashes]),
+        rows(client, !entry_ids.is_empty(), &statements.entries, [&entry_kinds, &entry_ids]),
     );
     begun?;
     let chain = chain?;
@@ -105,6 +108,9 @@ pub(super) async fn open(
     let mut facts = facts(&leases?, &keys?, &live?, &tokens?, &taken?)?;
     for row in &secrets? {
         facts.secrets.insert(parsed(row, 0)?, unsigned(row, 1)?);
+    }
+    for row in &entries? {
+        facts.entries.insert((parsed(row, 0)?, plain(row, 1)?), unsigned(row, 2)?);
     }
     for need in &needs.due {
         facts.due.push_back(claim(client, statements, writing, need).await?);
@@ -237,11 +243,27 @@ async fn write(
     let records: Vec<&str> = changes.records.iter().map(|(_, json)| json.as_str()).collect();
     let hashes: Vec<&[u8]> = changes.records.iter().map(|(record, _)| record.hash.0.as_slice()).collect();
     let (seq, hash) = (signed(head.seq), head.hash.0.as_slice());
-    let (channel, notices) = (notice::channel(&writing.schema), notice::write(writing, &changes.announced));
+    let channel = notice::channel(&writing.schema);
+    let notices = notice::write(writing, &changes.announced, &changes.announced_entries);
     let replica = &writing.replica;
     let rare = write_rare(client, statements, changes);
-    let (rare, updated, inserted, roles, holders, targets, appended, advanced, noticed, unbounded, committed) = join!(
+    let entries = entry_write::write(client, statements, &changes.entries);
+    let (
         rare,
+        entries,
+        updated,
+        inserted,
+        roles,
+        holders,
+        targets,
+        appended,
+        advanced,
+        noticed,
+        unbounded,
+        committed,
+    ) = join!(
+        rare,
+        entries,
         rows(client, !updates.ids.is_empty(), &statements.update_leases, updates.values()),
         rows(client, !inserts.ids.is_empty(), &statements.insert_leases, inserts.values()),
         rows(
@@ -270,7 +292,7 @@ async fn write(
         client.batch_execute("COMMIT"),
     );
     // The first that failed says why.
-    rare?;
+    rare.and(entries)?;
     for outcome in [updated, inserted, roles, holders, targets, appended, advanced, noticed] {
         outcome?;
     }
@@ -329,158 +351,6 @@ where
     })
     .await;
     outcomes.into_iter().flatten().try_for_each(|outcome| outcome.map(drop))
-}
-
-/// Leases that change, by column, in the order of their identifiers.
-#[derive(Default)]
-struct Updates<'a> {
-    ids: Vec<String>,
-    states: Vec<&'static str>,
-    due_at: Vec<Option<i64>>,
-    updated_at: Vec<i64>,
-    standings: Vec<&'a str>,
-    forget_keys: Vec<bool>,
-    releases: Vec<bool>,
-}
-
-impl<'a> Updates<'a> {
-    fn of(changes: &'a Changes) -> Self {
-        let mut columns = Self::default();
-        for (id, change) in &changes.updated {
-            columns.ids.push(id.to_string());
-            columns.states.push(change.lease.state.name().as_str());
-            columns.due_at.push(due_at(&change.lease.state));
-            columns.updated_at.push(change.lease.updated_at.as_microsecond());
-            columns.standings.push(&change.standing);
-            columns.forget_keys.push(change.forget_key);
-            columns.releases.push(change.release);
-        }
-        columns
-    }
-
-    fn values(&self) -> [&(dyn ToSql + Sync); 7] {
-        [
-            &self.ids,
-            &self.states,
-            &self.due_at,
-            &self.updated_at,
-            &self.standings,
-            &self.forget_keys,
-            &self.releases,
-        ]
-    }
-}
-
-/// New leases, by column, in the order of their keys: who waits for another's key holds none that the other waits for.
-#[derive(Default)]
-pub(super) struct Inserts<'a> {
-    ids: Vec<String>,
-    texts: [Vec<&'a str>; 10],
-    keys: Vec<Option<&'a str>>,
-    due_at: Vec<Option<i64>>,
-    created_at: Vec<i64>,
-    updated_at: Vec<i64>,
-}
-
-impl<'a> Inserts<'a> {
-    fn of(changes: &'a Changes) -> Self {
-        let mut new: Vec<_> = changes.inserted.values().collect();
-        new.sort_by_key(|(lease, _)| (lease.principal.name.as_str(), lease.idempotency_key.as_deref()));
-        Self::from_leases(new.into_iter().map(|(lease, encoded)| (lease, encoded)))
-    }
-
-    /// Leases to insert, in their order.
-    pub(super) fn from_leases(leases: impl Iterator<Item = (&'a Lease, &'a lease_row::Encoded)>) -> Self {
-        let mut columns = Self::default();
-        for (lease, encoded) in leases {
-            columns.ids.push(lease.id.to_string());
-            let texts = [
-                kind_name(lease.kind),
-                lease.role.as_str(),
-                lease.target.as_str(),
-                lease.principal.name.as_str(),
-                lease.principal.kind.as_str(),
-                lease.state.name().as_str(),
-                &encoded.account,
-                &encoded.terms,
-                &encoded.end_plan,
-                &encoded.standing,
-            ];
-            for (column, text) in columns.texts.iter_mut().zip(texts) {
-                column.push(text);
-            }
-            columns.keys.push(lease.idempotency_key.as_deref());
-            columns.due_at.push(due_at(&lease.state));
-            columns.created_at.push(lease.created_at.as_microsecond());
-            columns.updated_at.push(lease.updated_at.as_microsecond());
-        }
-        columns
-    }
-
-    /// As the statement takes them.
-    pub(super) fn values(&self) -> [&(dyn ToSql + Sync); 15] {
-        let [
-            kinds,
-            roles,
-            targets,
-            principals,
-            principal_kinds,
-            states,
-            accounts,
-            terms,
-            end_plans,
-            standings,
-        ] = &self.texts;
-        [
-            &self.ids,
-            kinds,
-            roles,
-            targets,
-            principals,
-            principal_kinds,
-            states,
-            &self.due_at,
-            &self.created_at,
-            &self.updated_at,
-            &self.keys,
-            accounts,
-            terms,
-            end_plans,
-            standings,
-        ]
-    }
-}
-
-/// By how much the numbers of live leases change.
-#[derive(Default)]
-pub(super) struct Counts<'a> {
-    pub(super) roles: Vec<&'a str>,
-    pub(super) by_role: Vec<i64>,
-    pub(super) holder_roles: Vec<&'a str>,
-    pub(super) holders: Vec<&'a str>,
-    pub(super) by_holder: Vec<i64>,
-    pub(super) targets: Vec<&'a str>,
-    pub(super) by_target: Vec<i64>,
-}
-
-impl<'a> Counts<'a> {
-    fn of(changes: &'a Changes) -> Self {
-        let mut counts = Self::default();
-        for (role, by) in changes.live_by_role.iter().filter(|(_, by)| **by != 0) {
-            counts.roles.push(role);
-            counts.by_role.push(*by);
-        }
-        for ((role, holder), by) in changes.live_by_holder.iter().filter(|(_, by)| **by != 0) {
-            counts.holder_roles.push(role);
-            counts.holders.push(holder);
-            counts.by_holder.push(*by);
-        }
-        for (target, by) in changes.live_by_target.iter().filter(|(_, by)| **by != 0) {
-            counts.targets.push(target);
-            counts.by_target.push(*by);
-        }
-        counts
-    }
 }
 
 /// Where the chain of a process stands, once nothing of it is under way on the server any more.

@@ -15,8 +15,8 @@ use crate::{
     audit::Draft,
     domain::{Lease, LeaseEvent, LeaseId, LeaseLimits, PrincipalName, RoleName, TargetName},
     store::{
-        ApplyError, BeginError, Begun, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest,
-        StoreError, Tally,
+        ApplyError, BeginError, Begun, DueElsewhere, EntryChange, LeaseFilter, LeaseStore, NewLease, Page,
+        PageRequest, StoreError, Tally, entry::check_changes,
     },
 };
 
@@ -27,7 +27,9 @@ const MOST: u32 = 10_000;
 impl LeaseStore for PostgresStore {
     async fn begin(&self, new: NewLease, audit: Draft) -> Result<Begun, BeginError> {
         let encoded = Encoded::of(&new.lease)?;
-        self.writer.run(Begin { lease: new.lease, limits: new.limits, encoded, audit }).await
+        let NewLease { lease, limits, entries } = new;
+        check_changes(&entries)?;
+        self.writer.run(Begin { lease, limits, entries, encoded, audit }).await
     }
 
     async fn apply(
@@ -102,6 +104,7 @@ impl LeaseStore for PostgresStore {
 struct Begin {
     lease: Lease,
     limits: LeaseLimits,
+    entries: Vec<EntryChange>,
     encoded: Encoded,
     audit: Draft,
 }
@@ -127,6 +130,7 @@ impl Work for Begin {
     fn needs(&self, needs: &mut Needs) {
         needs.keys.extend(self.key());
         needs.limited.extend(self.limited());
+        needs.entries_of(&self.entries);
     }
 
     fn run(&self, ledger: &mut Ledger<'_>) -> Result<Begun, BeginError> {
@@ -136,6 +140,9 @@ impl Work for Begin {
             } else {
                 Err(BeginError::KeyReused(Box::new(earlier.clone())))
             };
+        }
+        if !ledger.stand(&self.entries) {
+            return Err(BeginError::Conflict);
         }
         if let Some(holder) = self.limited() {
             let (own, all) = ledger.live(&holder);
@@ -148,6 +155,7 @@ impl Work for Begin {
         }
         let record = ledger.seal(self.audit.clone())?;
         ledger.insert(&self.lease, self.encoded.clone());
+        ledger.change_entries(&self.entries);
         ledger.append(record);
         Ok(Begun::Fresh(self.lease.clone()))
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use jiff::Timestamp;
 
 use super::{
+    entry_write::{Absence, EntryName, Fate},
     lease_row::{Encoded, due_at},
     row::to_json,
 };
@@ -41,6 +42,8 @@ pub(super) struct Needs {
     pub(super) secrets: BTreeSet<String>,
     pub(super) tokens: BTreeSet<String>,
     pub(super) new_tokens: Vec<(String, Vec<u8>)>,
+    /// Entries, with how nobody else may add them meanwhile.
+    pub(super) entries: BTreeMap<EntryName, Absence>,
     pub(super) due: Vec<DueNeed>,
     pub(super) hold: bool,
 }
@@ -58,6 +61,8 @@ pub(super) struct Facts {
     pub(super) tokens: HashMap<TokenId, StoredToken>,
     pub(super) taken_ids: HashSet<String>,
     pub(super) taken_hashes: HashSet<Vec<u8>>,
+    /// Revisions of entries; those that are not here are not there.
+    pub(super) entries: HashMap<EntryName, u64>,
     /// What was claimed, in the order it was asked for.
     pub(super) due: VecDeque<Vec<Lease>>,
 }
@@ -84,8 +89,11 @@ pub(super) struct Changes {
     pub(super) servers: BTreeMap<TargetName, KnownServer>,
     pub(super) secrets: BTreeMap<TargetName, KeptSecret>,
     pub(super) records: Vec<(Record, String)>,
+    pub(super) entries: BTreeMap<EntryName, Fate>,
     /// Every change of a lease, in order.
     pub(super) announced: Vec<Lease>,
+    /// Entries that changed, in order.
+    pub(super) announced_entries: Vec<EntryName>,
 }
 
 /// What one command sees of the transaction it takes part in. A command that refuses has changed nothing here.

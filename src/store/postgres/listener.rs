@@ -11,13 +11,17 @@ use super::{
     exchange::Writing,
     failure::Failure,
     lease_query,
-    notice::{self, Changed},
+    notice::{self, Notice},
     readers::Readers,
     session::Session,
     settings::PostgresSettings,
     writer::Announcements,
 };
-use crate::{clock::Clock, domain::LeaseId, store::DueElsewhere};
+use crate::{
+    clock::Clock,
+    domain::LeaseId,
+    store::{DueElsewhere, EntryKind},
+};
 
 /// How long to wait before connecting again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -83,10 +87,14 @@ impl ListenerParts {
         outcome
     }
 
-    async fn take(&self, changed: Vec<Changed>) {
+    async fn take(&self, notice: Notice) {
+        for entry in notice.entries {
+            // Nobody listening is fine.
+            let _ = self.announcements.entries.send(entry);
+        }
+        let changed = notice.leases;
         for change in &changed {
             if let Some(due_at) = change.due_at {
-                // Nobody listening is fine.
                 let _ = self.due.send(DueElsewhere::Lease(change.target.clone(), due_at));
             }
         }
@@ -103,6 +111,9 @@ impl ListenerParts {
     /// What may have been missed.
     async fn catch_up(&self, since: Timestamp) {
         let _ = self.due.send(DueElsewhere::Anything);
+        for kind in EntryKind::ALL {
+            let _ = self.announcements.entries.send((*kind, String::new()));
+        }
         if self.announcements.leases.receiver_count() == 0 {
             return;
         }

@@ -6,7 +6,9 @@
 //! an earlier one out. What a row looks like is known here and nowhere else; what a lease may become is not known here at all.
 
 mod audit;
+mod columns;
 mod entry;
+mod entry_write;
 mod exchange;
 mod failure;
 mod lease;
@@ -95,6 +97,7 @@ impl PostgresStore {
         let changes = settings.options.changes.max(1);
         let announcements = Announcements {
             leases: broadcast::Sender::new(changes),
+            entries: broadcast::Sender::new(changes),
             appended: watch::Sender::new(begun.head.seq),
             offset: watch::Sender::new(begun.offset),
         };

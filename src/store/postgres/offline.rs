@@ -5,7 +5,9 @@ use tokio_postgres::{Row, types::ToSql};
 
 use super::{
     PostgresSettings,
-    exchange::Inserts,
+    columns::Inserts,
+    entry::{self, select_entries},
+    entry_write::{EntryColumns, KeyColumns},
     failure::Failure,
     lease_row::{self, Encoded, lease_columns},
     migrate,
@@ -13,14 +15,14 @@ use super::{
     secret::{self, select_secrets},
     server,
     session::Session,
-    statements::{APPEND, INSERT_LEASES, INSERT_TOKEN},
+    statements::{ADD_ENTRIES, ADD_KEYS, APPEND, INSERT_LEASES, INSERT_TOKEN},
     token,
 };
 use crate::{
     audit::{ChainHead, ChainVerifier, ChainsError, ChainsVerifier, VerifiedChains},
     domain::{InstanceId, Lease, TargetName},
     store::{
-        KeptSecret, StoreError,
+        Entry, KeptSecret, StoreError,
         transfer::{Counts, Inspector, Item, Items, Outlet, not_empty},
     },
 };
@@ -121,6 +123,7 @@ pub async fn export(
         secret::read(row).map(|(target, kept)| Item::of_secret(target, kept))
     })
     .await?;
+    entries(&session, &mut outlet).await?;
     let chains = "SELECT DISTINCT replica FROM audit ORDER BY replica";
     for chain in rows(&session, chains, &[]).await.map_err(failed)? {
         let chain: String = plain(&chain, 0).map_err(failed)?;
@@ -172,6 +175,22 @@ async fn each(
     }
 }
 
+/// Puts all entries, in steps.
+async fn entries(session: &Session, outlet: &mut Outlet<'_>) -> Result<(), StoreError> {
+    let failed = |failure: Failure| failure.to_error();
+    let sql =
+        select_entries!("WHERE (entry.kind, entry.id) > ($1, $2) ORDER BY entry.kind, entry.id LIMIT $3");
+    let mut after = (String::new(), String::new());
+    loop {
+        let step = rows(session, sql, &[&after.0, &after.1, &STEP]).await.map_err(failed)?;
+        let Some(last) = step.last() else { return Ok(()) };
+        after = (plain(last, 0).map_err(failed)?, plain(last, 1).map_err(failed)?);
+        for row in &step {
+            outlet.put(Item::of_entry(entry::read(row).map_err(failed)?))?;
+        }
+    }
+}
+
 async fn records(session: &Session, chain: &str, outlet: &mut Outlet<'_>) -> Result<(), StoreError> {
     let failed = |failure: Failure| failure.to_error();
     let mut after = -1_i64;
@@ -198,12 +217,19 @@ pub async fn import(settings: &PostgresSettings, items: Items<'_>) -> Result<Cou
     let session = open(settings, "BEGIN; LOCK TABLE chain IN ACCESS EXCLUSIVE MODE").await.map_err(failed)?;
     let filled =
         "SELECT EXISTS (SELECT 1 FROM lease) OR EXISTS (SELECT 1 FROM token) OR EXISTS (SELECT 1 FROM audit)
-        OR EXISTS (SELECT 1 FROM known_server) OR EXISTS (SELECT 1 FROM administration_secret)";
+        OR EXISTS (SELECT 1 FROM known_server) OR EXISTS (SELECT 1 FROM administration_secret)
+        OR EXISTS (SELECT 1 FROM entry)";
     let filled = rows(&session, filled, &[]).await.map_err(failed)?;
     if filled.first().map(|row| plain::<bool>(row, 0)).transpose().map_err(failed)? != Some(false) {
         return Err(not_empty());
     }
-    let mut filling = Filling { session, leases: Vec::new(), chain: String::new(), records: Vec::new() };
+    let mut filling = Filling {
+        session,
+        leases: Vec::new(),
+        entries: Vec::new(),
+        chain: String::new(),
+        records: Vec::new(),
+    };
     let mut inspector = Inspector::default();
     for item in items {
         let item = item?;
@@ -219,6 +245,7 @@ pub async fn import(settings: &PostgresSettings, items: Items<'_>) -> Result<Cou
 struct Filling {
     session: Session,
     leases: Vec<(Lease, Encoded)>,
+    entries: Vec<Entry>,
     chain: String,
     records: Vec<(ChainHead, String)>,
 }
@@ -255,6 +282,7 @@ impl Filling {
                 let (target, account) = (target.as_str(), kept.account.as_str());
                 self.execute(sql, &columns.values(&target, &account)).await.map_err(failed)?;
             }
+            Item::Entry(item) => self.entries.push(item.into_entry()?),
             Item::Record { chain, line } => {
                 if self.chain != chain {
                     self.flush().await.map_err(failed)?;
@@ -263,7 +291,7 @@ impl Filling {
                 self.records.extend(head.map(|head| (head, line)));
             }
         }
-        let waiting = self.leases.len().max(self.records.len());
+        let waiting = self.leases.len().max(self.records.len()).max(self.entries.len());
         if waiting >= usize::try_from(STEP).unwrap_or(usize::MAX) {
             self.flush().await.map_err(failed)?;
         }
@@ -279,6 +307,18 @@ impl Filling {
             let leases = std::mem::take(&mut self.leases);
             let columns = Inserts::from_leases(leases.iter().map(|(lease, encoded)| (lease, encoded)));
             self.execute(INSERT_LEASES, &columns.values()).await?;
+        }
+        if !self.entries.is_empty() {
+            let entries = std::mem::take(&mut self.entries);
+            let (mut columns, mut keys) = (EntryColumns::default(), KeyColumns::default());
+            for entry in &entries {
+                columns.push(entry);
+                keys.push(entry);
+            }
+            let EntryColumns { kinds, ids, revisions, due_at, bodies } = &columns;
+            self.execute(ADD_ENTRIES, &[kinds, ids, revisions, due_at, bodies]).await?;
+            let KeyColumns { kinds, names, values, ids } = &keys;
+            self.execute(ADD_KEYS, &[kinds, names, values, ids]).await?;
         }
         let records = std::mem::take(&mut self.records);
         let Some((head, _)) = records.last() else { return Ok(()) };

@@ -14,6 +14,14 @@ pub(super) const INSERT_LEASES: &str = "INSERT INTO lease (id, kind, role, targe
 pub(super) const APPEND: &str = "INSERT INTO audit (replica, seq, record, hash)
         SELECT $1, seq, record, hash FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS new (seq, record, hash)";
 
+/// Adds entries, given by column.
+pub(super) const ADD_ENTRIES: &str = "INSERT INTO entry (kind, id, revision, due_at, body)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])";
+
+/// Adds what entries are found by, given by column; what is there already stays.
+pub(super) const ADD_KEYS: &str = "INSERT INTO entry_key (kind, name, value, id)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING";
+
 /// Adds a token.
 pub(super) const INSERT_TOKEN: &str =
     "INSERT INTO token (id, hash, principal, cidrs, description, created_at, expires_at, revoked_at)
@@ -41,8 +49,10 @@ statements! {
     /// Whether this process may write, where its chain ends, and the server's time.
     chain = "SELECT seq, hash, written, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
         FROM chain WHERE replica = $1 AND epoch = $2 FOR UPDATE";
-    /// Roles whose limits are about to be looked at: one process at a time.
-    roles = "SELECT pg_advisory_xact_lock($1, key) FROM unnest($2::int4[]) AS key";
+    /// Roles whose limits are about to be looked at, and entries that are to come: one process at a time. Entries that must
+    /// not come: several at a time.
+    locks = "SELECT CASE WHEN shared THEN pg_advisory_xact_lock_shared($1, key) ELSE pg_advisory_xact_lock($1, key) END
+        FROM unnest($2::int4[], $3::bool[]) AS asked (key, shared)";
     leases = concat!("SELECT ", lease_columns!(), ", lease.claimed_by FROM lease WHERE id = ANY ($1)
         ORDER BY id FOR UPDATE");
     keys = concat!("SELECT ", lease_columns!(), ", lease.claimed_by
@@ -111,6 +121,22 @@ statements! {
     keep_secret = "UPDATE administration_secret SET account = $2, sealed = $3, rotated_at = $4, pending = $5,
             pending_since = $6, ended_at = $7, failure = $8, revision = $9
         WHERE target = $1";
+    entries = "SELECT entry.kind, entry.id, entry.revision FROM unnest($1::text[], $2::text[]) AS asked (kind, id)
+        JOIN entry ON entry.kind = asked.kind AND entry.id = asked.id
+        ORDER BY entry.kind, entry.id FOR UPDATE OF entry";
+    add_entries = ADD_ENTRIES;
+    replace_entries = "UPDATE entry SET revision = new.revision, due_at = new.due_at, body = new.body
+        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])
+            AS new (kind, id, revision, due_at, body)
+        WHERE entry.kind = new.kind AND entry.id = new.id";
+    remove_entries = "DELETE FROM entry USING unnest($1::text[], $2::text[]) AS gone (kind, id)
+        WHERE entry.kind = gone.kind AND entry.id = gone.id";
+    /// Keys of entries that changed, but for those that stay.
+    forget_keys = "DELETE FROM entry_key old USING unnest($1::text[], $2::text[]) AS changed (kind, id)
+        WHERE old.kind = changed.kind AND old.id = changed.id AND NOT EXISTS (
+            SELECT 1 FROM unnest($3::text[], $4::text[], $5::text[], $6::text[]) AS stays (kind, name, value, id)
+            WHERE stays.kind = old.kind AND stays.id = old.id AND stays.name = old.name AND stays.value = old.value)";
+    add_keys = ADD_KEYS;
     append = APPEND;
     advance = "UPDATE chain SET seq = $3, hash = $4, written = $5 WHERE replica = $1 AND epoch = $2";
     notify = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload";

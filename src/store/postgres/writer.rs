@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    entry_write::EntryName,
     exchange::{self, Committed, Opened, Writing},
     failure::{Failure, OperationError, closed},
     ledger::{Ledger, Needs},
@@ -103,6 +104,8 @@ type Commands = Vec<Box<dyn Command>>;
 pub(super) struct Announcements {
     /// Changed leases.
     pub(super) leases: broadcast::Sender<Lease>,
+    /// Changed entries.
+    pub(super) entries: broadcast::Sender<EntryName>,
     /// The sequence number of the last audit record of this process's chain.
     pub(super) appended: watch::Sender<u64>,
     /// The server's clock minus ours.
@@ -187,6 +190,7 @@ struct Done {
     /// Whether the chain's end is a record of this transaction.
     appended: bool,
     announced: Vec<Lease>,
+    announced_entries: Vec<EntryName>,
 }
 
 /// What came of one attempt.
@@ -316,7 +320,12 @@ impl WriterTask {
         let committed =
             exchange::commit(session, statements, writing, &changes, (head, written.saturating_add(1))).await;
         let appended = !changes.records.is_empty();
-        let done = Done { head, appended, announced: std::mem::take(&mut changes.announced) };
+        let done = Done {
+            head,
+            appended,
+            announced: std::mem::take(&mut changes.announced),
+            announced_entries: std::mem::take(&mut changes.announced_entries),
+        };
         match committed {
             Committed::Yes => {
                 crash::here(Point::StoreCommitted);
@@ -418,10 +427,13 @@ impl WriterTask {
     }
 
     fn publish(&self, done: Done) {
-        let Announcements { leases, appended, .. } = &self.parts.announcements;
+        let Announcements { leases, entries, appended, .. } = &self.parts.announcements;
         for lease in done.announced {
             // Nobody listening is fine.
             let _ = leases.send(lease);
+        }
+        for entry in done.announced_entries {
+            let _ = entries.send(entry);
         }
         appended.send_if_modified(|last| std::mem::replace(last, done.head.seq) != done.head.seq);
     }

@@ -30,6 +30,9 @@ use crate::{
 /// The schema that told installations apart.
 const FIRST_WITH_INSTANCE: usize = 2;
 
+/// The schema that has entries.
+const FIRST_WITH_ENTRIES: usize = 5;
+
 /// What a store's file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
@@ -43,6 +46,8 @@ pub struct Contents {
     pub live: u64,
     /// Tokens.
     pub tokens: u64,
+    /// Entries: requests, grants, users and the like.
+    pub entries: u64,
     /// Where its audit log ends.
     pub head: ChainHead,
 }
@@ -93,12 +98,20 @@ pub fn check(path: &Path) -> Result<Contents, StoreError> {
         }
         _ => None,
     };
+    let entries = match schema {
+        FIRST_WITH_ENTRIES.. => {
+            keys_agree(&connection, path)?;
+            count("SELECT count(*) FROM entry")?
+        }
+        _ => 0,
+    };
     Ok(Contents {
         schema,
         instance,
         leases: count("SELECT count(*) FROM lease")?,
         live: count("SELECT count(*) FROM lease WHERE due_at IS NOT NULL")?,
         tokens: count("SELECT count(*) FROM token")?,
+        entries,
         head: audit.last.map_or(ChainHead::GENESIS, |last| ChainHead { seq: last.seq, hash: last.hash }),
     })
 }
@@ -121,6 +134,20 @@ fn counters_agree(connection: &Connection, path: &Path) -> Result<(), StoreError
     match differs {
         None => Ok(()),
         Some(what) => Err(broken(path, &format!("counts other live leases for {what} than it has"))),
+    }
+}
+
+/// What entries are found by must belong to entries.
+fn keys_agree(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    const STRAY: &str = "SELECT kind || '/' || id FROM entry_key
+        WHERE NOT EXISTS (SELECT 1 FROM entry WHERE entry.kind = entry_key.kind AND entry.id = entry_key.id) LIMIT 1";
+    let stray: Option<String> = connection
+        .query_row(STRAY, [], |row| row.get(0))
+        .optional()
+        .map_err(|error| unreadable(path, error))?;
+    match stray {
+        None => Ok(()),
+        Some(what) => Err(broken(path, &format!("finds {what}, which is not there"))),
     }
 }
 

@@ -2,28 +2,57 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use tokio::sync::broadcast;
 
 use super::{
     SqliteStore,
     failure::write_failed,
-    row::{moment_or_none, signed, unsigned},
+    row::{from_json, moment_or_none, parsed, signed, unsigned},
     writer::Ledger,
 };
 use crate::{
     audit::Draft,
-    store::{Committed, ENTRIES_LIMIT, Entry, EntryChange, EntryKind, EntryStore, StoreError},
+    store::{
+        Committed, ENTRIES_LIMIT, Entry, EntryChange, EntryKind, EntryStore, StoreError,
+        entry::{above_all, check_changes},
+    },
 };
 
-/// Sorts above every identifier.
-const ABOVE_ALL: &str = "\u{10FFFF}";
-
-macro_rules! select {
+/// An entry with what it is found by, as of one moment: by one statement.
+macro_rules! select_entries {
     ($rest:literal) => {
-        concat!("SELECT entry.id, revision, due_at, body FROM entry ", $rest)
+        concat!(
+            "SELECT entry.kind, entry.id, entry.revision, entry.due_at, entry.body,
+                (SELECT json_group_array(json_array(own.name, own.value) ORDER BY own.name, own.value)
+                 FROM entry_key AS own WHERE own.kind = entry.kind AND own.id = entry.id)
+             FROM entry ",
+            $rest
+        )
     };
 }
+pub(super) use select_entries;
+
+/// One entry.
+pub(super) const ONE: &str = select_entries!("WHERE entry.kind = ?1 AND entry.id = ?2");
+
+/// Those of a kind.
+pub(super) const OF_A_KIND: &str =
+    select_entries!("WHERE entry.kind = ?1 AND entry.id < ?2 ORDER BY entry.id DESC LIMIT ?3");
+
+/// Those found by a name and a value.
+pub(super) const FOUND_BY: &str = select_entries!(
+    "JOIN entry_key AS found ON found.kind = entry.kind AND found.id = entry.id
+     WHERE found.kind = ?1 AND found.name = ?4 AND found.value = ?5 AND found.id < ?2
+     ORDER BY found.id DESC LIMIT ?3"
+);
+
+/// Those that are due.
+pub(super) const DUE: &str =
+    select_entries!("WHERE entry.kind = ?1 AND entry.due_at <= ?2 ORDER BY entry.due_at, entry.id LIMIT ?3");
+
+/// When the next is due.
+pub(super) const NEXT_DUE: &str = "SELECT min(due_at) FROM entry WHERE kind = ?1 AND due_at IS NOT NULL";
 
 #[async_trait]
 impl EntryStore for SqliteStore {
@@ -31,11 +60,7 @@ impl EntryStore for SqliteStore {
         let id = id.to_owned();
         self.readers
             .read(move |connection| {
-                let found = connection
-                    .prepare_cached(select!("WHERE kind = ?1 AND id = ?2"))?
-                    .query_row(params![kind.as_str(), id], |row| read(kind, row))
-                    .optional()?;
-                found.map(|entry| with_keys(connection, entry)).transpose()
+                connection.prepare_cached(ONE)?.query_row(params![kind.as_str(), id], read).optional()
             })
             .await
     }
@@ -48,25 +73,13 @@ impl EntryStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<Entry>, StoreError> {
         let by = by.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let (before, limit) = (before.unwrap_or(ABOVE_ALL).to_owned(), limit.min(ENTRIES_LIMIT));
+        let (before, limit) = (before.map_or_else(above_all, str::to_owned), limit.min(ENTRIES_LIMIT));
         self.readers
-            .read(move |connection| {
-                let (kind_name, reader) = (kind.as_str(), |row: &Row<'_>| read(kind, row));
-                let found: rusqlite::Result<Vec<Entry>> = match by {
-                    None => connection
-                        .prepare_cached(select!("WHERE kind = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"))?
-                        .query_map(params![kind_name, before, limit], reader)?
-                        .collect(),
-                    Some((name, value)) => connection
-                        .prepare_cached(select!(
-                            "JOIN entry_key USING (kind, id)
-                             WHERE kind = ?1 AND name = ?2 AND value = ?3 AND entry_key.id < ?4
-                             ORDER BY entry_key.id DESC LIMIT ?5"
-                        ))?
-                        .query_map(params![kind_name, name, value, before, limit], reader)?
-                        .collect(),
-                };
-                found?.into_iter().map(|entry| with_keys(connection, entry)).collect()
+            .read(move |connection| match &by {
+                None => all(connection, OF_A_KIND, params![kind.as_str(), before, limit]),
+                Some((name, value)) => {
+                    all(connection, FOUND_BY, params![kind.as_str(), before, limit, name, value])
+                }
             })
             .await
     }
@@ -77,18 +90,8 @@ impl EntryStore for SqliteStore {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.readers
-            .read(move |connection| {
-                let found: rusqlite::Result<Vec<Entry>> = connection
-                    .prepare_cached(select!("WHERE kind = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3"))?
-                    .query_map(
-                        params![kind.as_str(), now.as_microsecond(), limit.min(ENTRIES_LIMIT)],
-                        |row| read(kind, row),
-                    )?
-                    .collect();
-                found?.into_iter().map(|entry| with_keys(connection, entry)).collect()
-            })
-            .await
+        let (now, limit) = (now.as_microsecond(), limit.min(ENTRIES_LIMIT));
+        self.readers.read(move |connection| all(connection, DUE, params![kind.as_str(), now, limit])).await
     }
 
     async fn next_due_entry(&self, kinds: &[EntryKind]) -> Result<Option<Timestamp>, StoreError> {
@@ -96,8 +99,7 @@ impl EntryStore for SqliteStore {
         self.readers
             .read(move |connection| {
                 let mut next: Option<Timestamp> = None;
-                let sql = "SELECT min(due_at) FROM entry WHERE kind = ?1 AND due_at IS NOT NULL";
-                let mut statement = connection.prepare_cached(sql)?;
+                let mut statement = connection.prepare_cached(NEXT_DUE)?;
                 for kind in kinds {
                     let due = statement.query_row([kind.as_str()], |row| moment_or_none(row, 0))?;
                     next = [next, due].into_iter().flatten().min();
@@ -112,6 +114,7 @@ impl EntryStore for SqliteStore {
         changes: Vec<EntryChange>,
         audit: Vec<Draft>,
     ) -> Result<Committed, StoreError> {
+        check_changes(&changes)?;
         self.writer
             .run(move |ledger| {
                 if !stand(ledger.connection, &changes).map_err(write_failed)? {
@@ -149,7 +152,10 @@ pub(super) fn stand(connection: &Connection, changes: &[EntryChange]) -> rusqlit
 pub(super) fn carry_out(ledger: &mut Ledger<'_>, changes: &[EntryChange]) -> Result<(), StoreError> {
     for change in changes {
         match change {
-            EntryChange::Put(entry) => put(ledger.connection, entry).map_err(write_failed)?,
+            EntryChange::Put(entry) => {
+                let revision = entry.revision.saturating_add(1);
+                put(ledger.connection, entry, revision).map_err(write_failed)?;
+            }
             EntryChange::Remove { kind, id, .. } => {
                 remove(ledger.connection, *kind, id).map_err(write_failed)?;
             }
@@ -161,17 +167,18 @@ pub(super) fn carry_out(ledger: &mut Ledger<'_>, changes: &[EntryChange]) -> Res
     Ok(())
 }
 
-fn put(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+/// Writes an entry with a revision, in the place of whatever was there.
+pub(super) fn put(connection: &Connection, entry: &Entry, revision: u64) -> rusqlite::Result<()> {
     let kind = entry.kind.as_str();
     connection
         .prepare_cached(
-            "INSERT INTO entry (kind, id, revision, due_at, body) VALUES (?1, ?2, ?3 + 1, ?4, ?5)
+            "INSERT INTO entry (kind, id, revision, due_at, body) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO UPDATE SET revision = excluded.revision, due_at = excluded.due_at, body = excluded.body",
         )?
         .execute(params![
             kind,
             entry.id,
-            signed(entry.revision),
+            signed(revision),
             entry.due_at.map(Timestamp::as_microsecond),
             entry.body
         ])?;
@@ -199,22 +206,18 @@ fn forget_keys(connection: &Connection, kind: EntryKind, id: &str) -> rusqlite::
     Ok(())
 }
 
-fn read(kind: EntryKind, row: &Row<'_>) -> rusqlite::Result<Entry> {
-    Ok(Entry {
-        kind,
-        id: row.get(0)?,
-        revision: unsigned(row, 1)?,
-        keys: Vec::new(),
-        due_at: moment_or_none(row, 2)?,
-        body: row.get(3)?,
-    })
+fn all(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<Entry>> {
+    connection.prepare_cached(sql)?.query_map(values, read)?.collect()
 }
 
-fn with_keys(connection: &Connection, entry: Entry) -> rusqlite::Result<Entry> {
-    let sql = "SELECT name, value FROM entry_key WHERE kind = ?1 AND id = ?2 ORDER BY name, value";
-    let keys = connection
-        .prepare_cached(sql)?
-        .query_map(params![entry.kind.as_str(), entry.id], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Entry { keys, ..entry })
+/// The entry in a row of `select_entries`.
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        kind: parsed(row, 0)?,
+        id: row.get(1)?,
+        revision: unsigned(row, 2)?,
+        due_at: moment_or_none(row, 3)?,
+        body: row.get(4)?,
+        keys: from_json(row, 5)?,
+    })
 }

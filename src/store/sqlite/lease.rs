@@ -19,7 +19,7 @@ use crate::{
     domain::{Lease, LeaseEvent, LeaseId, LeaseLimits, PrincipalName, RoleName, TargetName},
     store::{
         ApplyError, BeginError, Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, StoreError,
-        Tally,
+        Tally, entry::check_changes,
     },
 };
 
@@ -30,6 +30,7 @@ const MOST: usize = 1_000;
 impl LeaseStore for SqliteStore {
     async fn begin(&self, new: NewLease, audit: Draft) -> Result<Begun, BeginError> {
         let encoded = Encoded::of(&new.lease)?;
+        check_changes(&new.entries)?;
         self.writer.run(move |ledger| begin(ledger, new, &encoded, audit)).await
     }
 

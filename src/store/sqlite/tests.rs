@@ -121,6 +121,31 @@ async fn every_question_is_one_range_of_an_index() {
     assert_eq!(in_state, "SEARCH lease USING COVERING INDEX lease_by_target (target=? AND state=?)");
     let ending_since = plan(&connection, tally::ENDING_SINCE);
     assert_eq!(ending_since, "SEARCH lease USING INDEX lease_ending (target=?)");
+    for (question, ranges) in [
+        (entry::ONE, ["entry USING PRIMARY KEY (kind=? AND id=?)"].as_slice()),
+        (entry::OF_A_KIND, &["entry USING PRIMARY KEY (kind=? AND id<?)"]),
+        (
+            entry::FOUND_BY,
+            &[
+                "found USING PRIMARY KEY (kind=? AND name=? AND value=? AND id<?)",
+                "entry USING PRIMARY KEY (kind=? AND id=?)",
+            ],
+        ),
+        (entry::DUE, &["entry USING INDEX entry_by_due (kind=? AND due_at<?)"]),
+        (entry::NEXT_DUE, &["entry USING COVERING INDEX entry_by_due (kind=? AND due_at>?)"]),
+    ] {
+        // With every entry comes what it is found by: a handful, put into order.
+        let own = [
+            "SEARCH own USING COVERING INDEX entry_key_of (kind=? AND id=?)",
+            "USE TEMP B-TREE FOR json_group_array(ORDER BY)",
+        ];
+        let plan = plan(&connection, question);
+        let steps = plan
+            .split("; ")
+            .filter(|step| !own.contains(step) && !step.starts_with("CORRELATED SCALAR SUBQUERY"));
+        let searches: Vec<String> = ranges.iter().map(|range| format!("SEARCH {range}")).collect();
+        assert_eq!(steps.collect::<Vec<_>>(), searches);
+    }
     let due = plan(&connection, tally::DUE);
     assert_eq!(due, "SEARCH lease USING INDEX lease_by_due (target=? AND due_at<?)");
     store.close().await;

@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, Row, params};
 
 use super::{
+    entry::{self, select_entries},
     failure::{read_failed, write_failed},
     file,
     lease_row::{self, Encoded, lease_columns},
@@ -49,6 +50,9 @@ pub fn export(
     each(&snapshot, &secret::all(), &mut outlet, |row| {
         secret::kept(row).map(|(target, kept)| Item::of_secret(target, kept))
     })?;
+    each(&snapshot, select_entries!("ORDER BY entry.kind, entry.id"), &mut outlet, |row| {
+        entry::read(row).map(Item::of_entry)
+    })?;
     let record = |row: &Row<'_>| Ok(Item::Record { chain: row.get(0)?, line: row.get(1)? });
     let records = "SELECT replica, record FROM (
             SELECT replica, seq, record FROM former_audit
@@ -86,7 +90,7 @@ pub fn import(path: &Path, items: Items<'_>) -> Result<Counts, StoreError> {
         .query_row(
             "SELECT EXISTS (SELECT 1 FROM lease) OR EXISTS (SELECT 1 FROM token) OR EXISTS (SELECT 1 FROM audit)
                 OR EXISTS (SELECT 1 FROM former_audit) OR EXISTS (SELECT 1 FROM known_server)
-                OR EXISTS (SELECT 1 FROM administration_secret)",
+                OR EXISTS (SELECT 1 FROM administration_secret) OR EXISTS (SELECT 1 FROM entry)",
             [],
             |row| row.get(0),
         )
@@ -128,6 +132,10 @@ fn put(connection: &Connection, item: Item, record: Option<&Record>) -> Result<(
         Item::AdministrationSecret(item) => {
             let (target, kept) = item.into_secret()?;
             secret::insert(connection, &target, &kept).map_err(write_failed)
+        }
+        Item::Entry(item) => {
+            let entry = item.into_entry()?;
+            entry::put(connection, &entry, entry.revision).map_err(write_failed)
         }
         Item::Record { chain, line } => {
             let Some(record) = record else { return Ok(()) };

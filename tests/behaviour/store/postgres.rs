@@ -1,5 +1,6 @@
 //! The shared store: conformance, and what only several processes on one store can show.
 
+mod entries;
 mod faults;
 mod replicas;
 

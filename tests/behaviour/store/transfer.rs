@@ -6,13 +6,15 @@ use mayfly::{
     audit::{Actor, ChainsError, Draft, OTHER_CHAINS, REPLICA},
     domain::{EndCause, InstanceId, LeaseEvent},
     store::{
-        KeptSecret, KnownServer, LeaseStore, Store, StoreError, StoreErrorKind, postgres, sqlite,
+        Committed, Entry, EntryChange, EntryKind, KeptSecret, KnownServer, LeaseStore, Store, StoreError,
+        StoreErrorKind, postgres, sqlite,
         transfer::{Counts, Item},
     },
 };
 use tempfile::TempDir;
 
 use super::{
+    conformance::{add, change, keyed_entry},
     fixtures::{at, draft, end, end_requested, lease, live, records, token, unlimited},
     postgres::Place,
     sqlite::{open, path_in},
@@ -39,6 +41,18 @@ async fn fill(store: &dyn Store) {
     store.keep_secret(&target, secret, draft("target.rotated", kept.id)).await.unwrap();
     let later = KeptSecret { revision: 1, ..KeptSecret::none("mayfly") }.failed(at(3), "down");
     store.keep_secret(&target, later, draft("target.rotated", kept.id)).await.unwrap();
+    let entries = [
+        Entry { due_at: Some(at(9)), ..keyed_entry("r'1", &[("state", "pending"), ("by", "ada")]) },
+        keyed_entry("r2\n", &[]),
+        Entry {
+            kind: EntryKind::User,
+            body: r#"{"name": "ünï \\u0000"}"#.to_owned(),
+            ..keyed_entry("r2", &[("by", "")])
+        },
+    ];
+    add(store, entries.clone()).await;
+    let again = Entry { revision: 1, ..entries[0].clone() };
+    assert_eq!(change(store, vec![EntryChange::Put(again)]).await, Committed::Yes);
 }
 
 fn out_of_file(path: &Path) -> Vec<Item> {
@@ -85,7 +99,7 @@ async fn everything_moves_to_a_shared_store_and_back() {
     store.close().await;
     let items = out_of_file(&path_in(&first));
     let counts = into(&place, &items).await.unwrap();
-    assert_eq!((counts.leases, counts.tokens, counts.records), (4, 2, log.len() as u64));
+    assert_eq!((counts.leases, counts.tokens, counts.entries, counts.records), (4, 2, 3, log.len() as u64));
     assert_eq!(out_of(&place).await, items, "nothing was left out, added or changed");
 
     let shared = place.open("a").await;
@@ -179,6 +193,20 @@ async fn a_store_that_holds_something_takes_nothing_in() {
     assert_eq!(out_of(&place).await, items);
 }
 
+#[test]
+fn an_export_from_before_there_were_entries_is_taken_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines = [
+        r#"{"store":{"format":1,"instance":"00112233445566778899"}}"#,
+        r#"{"end":{"leases":0,"tokens":0,"known_servers":0,"administration_secrets":0,"records":0}}"#,
+    ];
+    let mut items = lines.iter().map(|line| Ok(serde_json::from_str(line).unwrap()));
+    assert_eq!(sqlite::import(&path_in(&directory), &mut items).unwrap(), Counts::default());
+    let newer = Item::Store { format: 3, instance: "00112233445566778899".to_owned() };
+    let refused = into_file(&tempfile::tempdir().unwrap(), &[newer]).unwrap_err();
+    assert!(refused.to_string().ends_with("the format 3, and this version knows those up to 2"), "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_whole_is_refused_and_leaves_nothing() {
     let Some(place) = Place::new().await else { return };
@@ -202,6 +230,7 @@ async fn what_is_not_whole_is_refused_and_leaves_nothing() {
     for broken in [
         without(|item| matches!(item, Item::Store { .. })),
         without(|item| matches!(item, Item::Lease(_))),
+        without(|item| matches!(item, Item::Entry(_))),
         without(|item| matches!(item, Item::Record { .. })),
         without(|item| matches!(item, Item::End(_))),
         edited,

@@ -1,6 +1,7 @@
 //! What every store must do. Each behaviour is a function of a store without content; `conformance!` makes one test of
 //! each for a way to open a store.
 
+mod entries;
 mod found;
 mod leases;
 mod limits;
@@ -16,7 +17,9 @@ use mayfly::{
     store::{LeaseFilter, PageRequest, Store},
 };
 
-pub(crate) use self::{found::*, leases::*, limits::*, listing::*, secrets::*, tally::*, whole_store::*};
+pub(crate) use self::{
+    entries::*, found::*, leases::*, limits::*, listing::*, secrets::*, tally::*, whole_store::*,
+};
 
 /// How long anything may take that is expected to happen.
 const SOON: Duration = Duration::from_secs(10);
@@ -53,6 +56,18 @@ macro_rules! conformance {
             a_server_stays_known_until_another_is,
             a_sealed_password_reads_back_as_it_was_kept,
             a_sealed_password_is_replaced_only_by_who_knows_the_last_one,
+            an_entry_reads_back_as_it_was_written,
+            an_entry_changes_only_if_it_still_is_what_the_change_expects,
+            a_removed_entry_is_gone_with_its_keys_and_may_come_again,
+            entries_change_together_or_not_at_all,
+            entries_are_listed_downwards_by_bytes_a_part_at_a_time,
+            one_question_brings_back_no_more_entries_than_it_may,
+            due_entries_come_the_earliest_first,
+            changes_of_entries_are_told_after_they_are_durable,
+            a_lease_begins_with_its_entries_or_not_at_all,
+            no_change_is_lost_among_many_at_once,
+            of_many_who_add_one_entry_one_does,
+            an_entry_that_no_store_can_keep_is_refused_in_words,
             a_token_is_found_by_its_digest_and_by_no_other,
             tokens_are_listed_newest_first_in_parts,
             a_token_is_revoked_once,
