@@ -70,6 +70,10 @@ points! {
     EndAsked = "end.asked",
     /// It is durable as ENDING; neither the reaper nor the caller was told.
     EndMarked = "end.marked",
+    /// A lock is durable; what it ends is as it was.
+    LockSet = "lock.set",
+    /// What a lock ends is ending; the lock does not say so yet.
+    LockSwept = "lock.swept",
     /// The reaper read a lease that is due; its state is as it was.
     EndDue = "end.due",
     /// The lease is ENDING; its account is untouched.

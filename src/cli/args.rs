@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, health, lease, reconcile, roles, run, serve, store, targets, token, whoami,
+    doctor, exit, health, lease, lock, reconcile, roles, run, serve, store, targets, token, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
@@ -87,6 +87,12 @@ pub enum Command {
     /// Make, see and revoke API tokens (administrators)
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Lock a principal, a role or a target: nothing is issued on it, and its leases end (administrators)
+    #[command(subcommand)]
+    Lock(lock::LockCommand),
+    /// Take a lock away (administrators)
+    #[command(subcommand)]
+    Unlock(lock::UnlockCommand),
     /// Follow and verify the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),

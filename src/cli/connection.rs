@@ -22,8 +22,9 @@ use super::{
 };
 use crate::api::proto::{
     audit_service_client::AuditServiceClient, lease_service_client::LeaseServiceClient,
-    role_service_client::RoleServiceClient, server_service_client::ServerServiceClient,
-    target_service_client::TargetServiceClient, token_service_client::TokenServiceClient,
+    lock_service_client::LockServiceClient, role_service_client::RoleServiceClient,
+    server_service_client::ServerServiceClient, target_service_client::TargetServiceClient,
+    token_service_client::TokenServiceClient,
 };
 
 /// Where the server is and how to call it.
@@ -170,6 +171,11 @@ impl Connection {
     /// Leases.
     pub fn leases(&self) -> LeaseServiceClient<Line> {
         LeaseServiceClient::new(self.line.clone())
+    }
+
+    /// Locks.
+    pub fn locks(&self) -> LockServiceClient<Line> {
+        LockServiceClient::new(self.line.clone())
     }
 
     /// Roles.

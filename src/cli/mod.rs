@@ -24,6 +24,7 @@ mod fake_server;
 pub mod health;
 mod holding;
 pub mod lease;
+pub mod lock;
 mod output;
 pub mod reconcile;
 pub mod roles;
@@ -121,6 +122,8 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Run(args) => run::run(args, context).await,
         Command::Connect(args) => connect::run(args, context).await,
         Command::Lease(command) => lease::run(command, context).await,
+        Command::Lock(command) => lock::run(command, context).await,
+        Command::Unlock(command) => lock::unlock(command, context).await,
         Command::Roles(command) => roles::run(command, context).await,
         Command::Targets(command) => targets::run(command, context).await,
         Command::Reconcile(args) => reconcile::run(args, context).await,

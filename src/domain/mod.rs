@@ -11,6 +11,7 @@ mod grant;
 mod id;
 mod lease;
 mod lease_state;
+mod lock;
 mod mark;
 mod name;
 mod principal;
@@ -31,6 +32,7 @@ pub use lease_state::{
     EndCause, EndReport, FURTHEST_ATTEMPT, IllegalTransition, LeaseEvent, LeaseState, ObjectCounts, Outcome,
     StateName,
 };
+pub use lock::{Lock, LockSubject, LockSubjectError};
 pub use mark::{Mark, MarkError};
 pub use name::{GroupName, NameError, PrincipalName, RoleName, TargetName};
 pub use principal::{ADMINISTRATORS, Principal, PrincipalKind, PrincipalRef, UnknownPrincipalKind};

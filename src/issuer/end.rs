@@ -4,7 +4,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{Issuer, Refusal};
 use crate::{
-    audit::Draft,
+    audit::{Actor, Draft},
     crash::{self, Point},
     domain::{EndCause, Lease, LeaseEvent, LeaseId, LeaseState, StateName},
     identity::Caller,
@@ -27,7 +27,7 @@ impl Issuer {
         let lease = self.visible_lease(caller, id).await?;
         let action = policy::Action::Release { owner: &lease.principal.name };
         self.authorise(caller, action, "lease.released", lease.resource_name()).await?;
-        self.end(caller, &lease, EndCause::Released).await
+        self.end(caller.actor(), &lease, EndCause::Released).await
     }
 
     /// Ends a lease by authority.
@@ -38,7 +38,7 @@ impl Issuer {
         check_reason(&reason)?;
         self.authorise(caller, policy::Action::Revoke, "lease.revoked", format!("leases/{id}")).await?;
         let lease = self.visible_lease(caller, id).await?;
-        self.end(caller, &lease, EndCause::Revoked { reason }).await
+        self.end(caller.actor(), &lease, EndCause::Revoked { reason }).await
     }
 
     /// Ends all live leases of a principal, under a role or on a target, by authority. Returns how many are ending because
@@ -59,15 +59,30 @@ impl Issuer {
             return Err(Refusal::invalid("filter", message));
         }
         self.authorise(caller, policy::Action::Revoke, "lease.revoked", "leases/-".to_owned()).await?;
+        self.end_all(&caller.actor(), filter, &reason, |_| true).await
+    }
+
+    /// Ends the live leases that a filter finds, of those that are `concerned`. Returns how many are ending because of this call.
+    ///
+    /// # Errors
+    /// [`Refusal`]: store unavailable (some may be ending already).
+    pub(super) async fn end_all(
+        &self,
+        actor: &Actor,
+        filter: LeaseFilter,
+        reason: &str,
+        concerned: impl Fn(&Lease) -> bool + Send + Sync,
+    ) -> Result<u32, Refusal> {
         let states = vec![StateName::Provisioning, StateName::Active];
         let filter = LeaseFilter { states, ..filter };
         let (mut revoked, mut before) = (0, None);
         loop {
             let page = self.store.list(&filter, PageRequest { size: BATCH, before }).await?;
-            let ended: Vec<Result<Lease, Refusal>> = stream::iter(page.items)
+            let leases: Vec<Lease> = page.items.into_iter().filter(|lease| concerned(lease)).collect();
+            let ended: Vec<Result<Lease, Refusal>> = stream::iter(leases)
                 .map(|lease| {
-                    let cause = EndCause::Revoked { reason: reason.clone() };
-                    async move { self.end(caller, &lease, cause).await }
+                    let cause = EndCause::Revoked { reason: reason.to_owned() };
+                    async move { self.end(actor.clone(), &lease, cause).await }
                 })
                 .buffer_unordered(64)
                 .collect()
@@ -108,9 +123,9 @@ impl Issuer {
         }
     }
 
-    async fn end(&self, caller: &Caller, lease: &Lease, cause: EndCause) -> Result<Lease, Refusal> {
+    async fn end(&self, actor: Actor, lease: &Lease, cause: EndCause) -> Result<Lease, Refusal> {
         let now = self.clock.now();
-        let draft = Draft::new(now, caller.actor(), "lease.ending", lease.resource_name());
+        let draft = Draft::new(now, actor, "lease.ending", lease.resource_name());
         let draft = match &cause {
             EndCause::Revoked { reason } => draft.with("cause", "revoked").with("reason", reason.as_str()),
             _ => draft.with("cause", "released"),
@@ -132,7 +147,7 @@ impl Issuer {
     }
 }
 
-fn check_reason(reason: &str) -> Result<(), Refusal> {
+pub(super) fn check_reason(reason: &str) -> Result<(), Refusal> {
     if reason.chars().count() > REASON_LIMIT || reason.chars().any(char::is_control) {
         let message = format!("a reason is at most {REASON_LIMIT} characters on one line");
         return Err(Refusal::invalid("reason", message));

@@ -17,6 +17,8 @@ pub enum RefusalKind {
     NotFound,
     /// Policy says no.
     Denied,
+    /// The caller, the role or the target is locked.
+    Locked,
     /// A field of the request is wrong; the field is named.
     Invalid(&'static str),
     /// As many leases as allowed are live.
@@ -47,6 +49,7 @@ impl RefusalKind {
         match self {
             RefusalKind::NotFound => "NOT_FOUND",
             RefusalKind::Denied => "DENIED",
+            RefusalKind::Locked => "LOCKED",
             RefusalKind::Invalid(_) => "INVALID",
             RefusalKind::LimitReached => "LEASE_LIMIT_REACHED",
             RefusalKind::KeyReused => "IDEMPOTENCY_KEY_REUSED",
@@ -66,6 +69,7 @@ impl RefusalKind {
         match self {
             RefusalKind::NotFound => "not_found",
             RefusalKind::Denied => "denied",
+            RefusalKind::Locked => "locked",
             RefusalKind::Invalid(_) => "invalid",
             RefusalKind::LimitReached => "limit_reached",
             RefusalKind::NotConfigured => "not_configured",

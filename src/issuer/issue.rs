@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
-use super::{Issuer, Refusal, RefusalKind};
+use super::{Issuer, Refusal, RefusalKind, lock};
 use crate::{
     audit::{Actor, Draft},
     crash::{self, Point},
@@ -47,6 +47,9 @@ const UNHEARD: SignedDuration = SignedDuration::from_secs(1);
 
 /// How often the account of a lease that ended before its creation came through is tried to be taken back.
 const TAKE_BACKS: u32 = 3;
+
+/// How often a lease is tried to begin while what it requires changes.
+const BEGINNINGS: u32 = 3;
 
 /// What a caller asks for.
 #[derive(Debug, Clone)]
@@ -218,16 +221,15 @@ impl Issuer {
     /// Makes intent durable while the secret is being prepared, then provisions.
     async fn provision(&self, attempt: &Attempt, pass: Pass, reply: &Reply) -> Result<Issued, Refusal> {
         let draft = attempt.draft(self.clock.now(), "lease.requested");
-        let new = NewLease { lease: attempt.lease.clone(), limits: attempt.role.limits, entries: Vec::new() };
         let (begun, secret) =
-            tokio::join!(self.store.begin(new, draft), attempt.target.prepare(&attempt.role));
+            tokio::join!(self.begin_unlocked(attempt, draft), attempt.target.prepare(&attempt.role));
         let lease = match begun {
             Ok(Begun::Fresh(lease)) => lease,
             Ok(Begun::Repeated(lease)) => {
                 let secret = secret.map_err(|error| Refusal::on_target(&lease.target, error))?;
                 return self.repeat(attempt, pass, lease, secret, reply).await;
             }
-            Err(error) => return Err(self.begin_refused(attempt, error).await),
+            Err(refusal) => return Err(refusal),
         };
         crash::here(Point::IssueBegun);
         let secret = match secret {
@@ -251,12 +253,19 @@ impl Issuer {
             expires_at,
         };
         crash::here(Point::IssueCreating);
-        let created = attempt.target.create(new, &secret).await;
+        // Whether it is locked is asked once its intent is durable: whoever locks it later finds the lease.
+        let creating = attempt.target.create(new, &secret);
+        let (created, unlocked) = tokio::join!(creating, self.check_begun(&attempt.caller, &lease));
         pass.went(self.clock.now(), created.as_ref().err());
         if let Err(error) = created {
             return Err(self.creation_failed(attempt, &lease, error).await);
         }
         crash::here(Point::IssueCreated);
+        if let Err(refusal) = unlocked {
+            let cause = EndCause::Failed { reason: refusal.to_string() };
+            self.undo(&lease, cause, self.clock.now()).await;
+            return Err(self.begin_refused(attempt, refusal).await);
+        }
         let lease = self.activate(attempt, &lease, expires_at).await?;
         Ok(attempt.issued(lease, secret))
     }
@@ -346,6 +355,9 @@ impl Issuer {
                 return Err(Refusal::new(RefusalKind::Ended, message));
             }
         }
+        if let Err(refusal) = self.check_lease(&attempt.caller, &lease).await {
+            return Err(self.begin_refused(attempt, refusal).await);
+        }
         // First the record, then the change: a fresh password that is not on record is not to exist.
         let draft = attempt.draft_for(&lease, self.clock.now(), "lease.reissued");
         self.store.record(draft).await?;
@@ -382,14 +394,33 @@ impl Issuer {
         Err(Refusal::new(RefusalKind::InProgress, message).retry_after(Duration::from_secs(1)))
     }
 
-    async fn begin_refused(&self, attempt: &Attempt, error: BeginError) -> Refusal {
-        let audited = !matches!(error, BeginError::Store(_));
-        let refusal = Refusal::from(error);
-        if audited {
-            let resource = format!("roles/{}", attempt.role.name);
-            return self.refuse(&attempt.caller, "lease.requested", resource, refusal).await;
+    /// Makes intent durable, provided that nothing of the lease is locked.
+    async fn begin_unlocked(&self, attempt: &Attempt, draft: Draft) -> Result<Begun, Refusal> {
+        for _ in 0..BEGINNINGS {
+            let lease = attempt.lease.clone();
+            // Where several processes share the store, see `check_begun`.
+            let alone = self.store.replica().is_none();
+            let entries = if alone { lock::none_on(&lease) } else { Vec::new() };
+            let new = NewLease { lease, limits: attempt.role.limits, entries };
+            match self.store.begin(new, draft.clone()).await {
+                Ok(begun) => return Ok(begun),
+                Err(BeginError::Conflict) => {}
+                Err(error) => return Err(self.begin_refused(attempt, error.into()).await),
+            }
+            // Should what is locked have lapsed, it is cleared away by this.
+            if let Err(refusal) = self.check_lease(&attempt.caller, &attempt.lease).await {
+                return Err(self.begin_refused(attempt, refusal).await);
+            }
         }
-        refusal
+        Err(self.begin_refused(attempt, BeginError::Conflict.into()).await)
+    }
+
+    async fn begin_refused(&self, attempt: &Attempt, refusal: Refusal) -> Refusal {
+        if matches!(refusal.kind, RefusalKind::StoreUnavailable | RefusalKind::ShuttingDown) {
+            return refusal;
+        }
+        let resource = format!("roles/{}", attempt.role.name);
+        self.refuse(&attempt.caller, "lease.requested", resource, refusal).await
     }
 
     /// A creation that failed: nothing of it may stay. Where its outcome is unknown, the target may still be carrying it out,

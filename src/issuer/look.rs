@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::{Issuer, Refusal};
+use super::{Issuer, Refusal, RefusalKind};
 use crate::{
     audit::Record,
-    domain::{Lease, LeaseId, Role, RoleName, TargetName, Ttl},
+    domain::{Lease, LeaseId, LockSubject, Role, RoleName, TargetName, Ttl},
     identity::Caller,
     policy,
     store::{KnownServer, LeaseFilter, Page, PageRequest},
@@ -161,6 +161,16 @@ impl Issuer {
                 Err(format!("{total} leases under this role are live in all; at most {}", role.limits.total))
             }
             verdict => verdict,
+        };
+        let locked = [
+            LockSubject::Principal(caller.principal.name.clone()),
+            LockSubject::Role(role.name.clone()),
+            LockSubject::Target(role.target.clone()),
+        ];
+        let verdict = match self.check_locks(caller, &locked).await {
+            Ok(()) => verdict,
+            Err(refusal) if refusal.kind == RefusalKind::Locked => Err(refusal.message),
+            Err(refusal) => return Err(refusal),
         };
         Ok((RoleCheck { role, verdict, ttl, live }, target))
     }

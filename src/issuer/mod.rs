@@ -11,6 +11,7 @@ mod credentials;
 mod end;
 mod error;
 mod issue;
+mod lock;
 mod look;
 mod recognise;
 mod reconcile;
@@ -25,6 +26,7 @@ pub use credentials::{KeptCredentials, candidates};
 pub use error::{Refusal, RefusalKind};
 pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;
+pub use lock::{Ended, NewLock};
 pub use look::{AuditPage, RoleCheck, TargetStatus};
 pub use recognise::{KnownServers, Succession};
 pub use reconcile::{
@@ -154,7 +156,12 @@ impl Issuer {
         resource: String,
     ) -> Result<String, Refusal> {
         match self.policies.current().decide(&self.who(caller), &action) {
-            policy::Decision::Allow { by, .. } => Ok(by),
+            policy::Decision::Allow { by, .. } => {
+                if !open_to_the_locked(&action) {
+                    self.refuse_locked(caller, None, what, &resource).await?;
+                }
+                Ok(by)
+            }
             policy::Decision::Deny { reason, .. } => {
                 Err(self.refuse(caller, what, resource, Refusal::denied(reason)).await)
             }
@@ -175,4 +182,12 @@ impl Issuer {
             Err(error) => error.into(),
         }
     }
+}
+
+/// What a locked principal may do still: see what is its own, and give it back. Whether a lease may begin is asked where it begins.
+fn open_to_the_locked(action: &policy::Action<'_>) -> bool {
+    matches!(
+        action,
+        policy::Action::View { .. } | policy::Action::Release { .. } | policy::Action::Issue { .. }
+    )
 }

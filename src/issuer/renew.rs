@@ -78,6 +78,8 @@ impl Issuer {
     async fn renew_visible(&self, caller: &Caller, lease: Lease, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
         let action = policy::Action::Renew { owner: &lease.principal.name };
         self.authorise(caller, action, "lease.renewed", lease.resource_name()).await?;
+        let on = Some((&lease.role, &lease.target));
+        self.refuse_locked(caller, on, "lease.renewed", &lease.resource_name()).await?;
         let LeaseState::Active { expires_at: current } = lease.state else {
             return Err(Refusal::new(
                 RefusalKind::Ended,

@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn authority_is_for_administrators() {
         let (alice, admin) = (principal("alice", &[]), principal("root", &[ADMINISTRATORS]));
-        for action in [Action::Revoke, Action::ViewAudit, Action::Administer] {
+        for action in [Action::Revoke, Action::Lock, Action::ViewAudit, Action::Administer] {
             assert!(matches!(decide(&admin, &action), Decision::Allow { .. }), "{action:?}");
             assert!(matches!(decide(&alice, &action), Decision::Deny { .. }), "{action:?}");
         }

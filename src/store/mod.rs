@@ -12,6 +12,7 @@ mod document;
 mod entry;
 mod error;
 mod lease;
+mod lock;
 pub mod postgres;
 mod secret;
 mod server;

@@ -12,6 +12,7 @@ mod demo;
 mod deploy;
 mod ha;
 mod lifecycle;
+mod locks;
 mod metrics;
 mod mysql;
 mod outages;

@@ -15,7 +15,7 @@ use super::{
     call::Shared,
     gate::{GateLayer, Gatekeeper},
     listener,
-    service::{audit, grant, lease, request, role, server, target, token},
+    service::{audit, grant, lease, lock, request, role, server, target, token},
     settings::GrpcSettings,
     streams::Streams,
     tls::{TlsError, TlsHandle},
@@ -25,9 +25,10 @@ use crate::{
         DESCRIPTORS,
         proto::{
             audit_service_server::AuditServiceServer, grant_service_server::GrantServiceServer,
-            lease_service_server::LeaseServiceServer, request_service_server::RequestServiceServer,
-            role_service_server::RoleServiceServer, server_service_server::ServerServiceServer,
-            target_service_server::TargetServiceServer, token_service_server::TokenServiceServer,
+            lease_service_server::LeaseServiceServer, lock_service_server::LockServiceServer,
+            request_service_server::RequestServiceServer, role_service_server::RoleServiceServer,
+            server_service_server::ServerServiceServer, target_service_server::TargetServiceServer,
+            token_service_server::TokenServiceServer,
         },
     },
     clock::Clock,
@@ -51,11 +52,12 @@ const HEADER_BYTES: u32 = 16 * 1024;
 const REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// Names under which health is told: the whole server, and each service.
-const HEALTH: [&str; 9] = [
+const HEALTH: [&str; 10] = [
     "",
     AuditServiceServer::<()>::NAME,
     GrantServiceServer::<()>::NAME,
     LeaseServiceServer::<()>::NAME,
+    LockServiceServer::<()>::NAME,
     RequestServiceServer::<()>::NAME,
     RoleServiceServer::<()>::NAME,
     ServerServiceServer::<()>::NAME,
@@ -214,6 +216,7 @@ impl Bound {
             .add_service(bounded!(AuditServiceServer, audit::Service(Arc::clone(&shared))))
             .add_service(bounded!(GrantServiceServer, grant::Service(Arc::clone(&shared))))
             .add_service(bounded!(LeaseServiceServer, lease::Service(Arc::clone(&shared))))
+            .add_service(bounded!(LockServiceServer, lock::Service(Arc::clone(&shared))))
             .add_service(bounded!(RequestServiceServer, request::Service(Arc::clone(&shared))))
             .add_service(bounded!(RoleServiceServer, role::Service(Arc::clone(&shared))))
             .add_service(bounded!(ServerServiceServer, server::Service))

@@ -31,9 +31,10 @@ fn code(kind: RefusalKind) -> Code {
         RefusalKind::LimitReached => Code::ResourceExhausted,
         RefusalKind::KeyReused => Code::AlreadyExists,
         RefusalKind::InProgress => Code::Aborted,
-        RefusalKind::Ended | RefusalKind::TargetRefused | RefusalKind::NotConfigured => {
-            Code::FailedPrecondition
-        }
+        RefusalKind::Locked
+        | RefusalKind::Ended
+        | RefusalKind::TargetRefused
+        | RefusalKind::NotConfigured => Code::FailedPrecondition,
         RefusalKind::TargetUnavailable | RefusalKind::StoreUnavailable | RefusalKind::ShuttingDown => {
             Code::Unavailable
         }
@@ -184,6 +185,7 @@ mod tests {
         for (kind, code) in [
             (RefusalKind::NotFound, Code::NotFound),
             (RefusalKind::Denied, Code::PermissionDenied),
+            (RefusalKind::Locked, Code::FailedPrecondition),
             (RefusalKind::Invalid("ttl"), Code::InvalidArgument),
             (RefusalKind::LimitReached, Code::ResourceExhausted),
             (RefusalKind::KeyReused, Code::AlreadyExists),

@@ -17,6 +17,13 @@ pub(super) const LONG: u32 = 300;
 /// Seconds of a lease that does not.
 const SHORT: u32 = 3;
 
+/// Locks the target for a moment, and so ends whatever lives on it.
+pub(super) const LOCK: &[&str] =
+    &["lock", "target", "target", "--for", "2s", "--reason", "a test of crashes"];
+
+/// For how long it does.
+pub(super) const LOCKED_FOR: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// What is done to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
@@ -87,6 +94,7 @@ pub(super) fn scenario(point: Point) -> Scenario {
         Point::RenewMoved => on_target(Act::Renew),
         Point::EndAsked => reached_by(Act::Revoke),
         Point::EndMarked => reached_by(Act::Command(REVOKE_ALL)),
+        Point::LockSet | Point::LockSwept => reached_by(Act::Command(LOCK)),
         Point::EndDue | Point::EndBegun | Point::EndRecorded => also_later(reached_by(Act::Expire)),
         Point::EndDisabled | Point::EndSessionsEnded | Point::EndSettled | Point::EndRemoved => {
             also_later(on_target(Act::Release))
@@ -162,10 +170,11 @@ impl<'p> Story<'p> {
                 self.place.command(&caller.address, &["reconcile"]).await;
             }
             Act::Command(arguments) => {
-                if arguments == REVOKE_ALL || self.held.is_empty() {
+                let ends_all = arguments == REVOKE_ALL || arguments == LOCK;
+                if ends_all || self.held.is_empty() {
                     self.settled_in(caller, LONG).await?;
                 }
-                if arguments == REVOKE_ALL {
+                if ends_all {
                     self.held.iter_mut().for_each(|held| held.end_asked = true);
                 }
                 self.place.command(&caller.address, arguments).await;

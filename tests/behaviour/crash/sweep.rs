@@ -7,7 +7,7 @@ use mayfly::{crash::Point, domain::Engine};
 
 use super::{
     place::{Place, allow_settling, apart},
-    scenario::{Act, LONG, ROTATE, Scenario, Story, scenario},
+    scenario::{Act, LOCK, LOCKED_FOR, LONG, ROTATE, Scenario, Story, scenario},
 };
 use crate::support::world::{Database, databases};
 
@@ -61,6 +61,10 @@ impl Case<'_> {
             for held in &story.held {
                 held.log_in(self.database).await.unwrap_or_else(|error| panic!("{held:?}: {error}"));
             }
+        }
+        if self.scenario.act == Act::Command(LOCK) {
+            // Nothing is issued before the last lock has lapsed.
+            tokio::time::sleep(LOCKED_FOR).await;
         }
         story.assert_clean(self.scenario.reply_may_be_lost).await;
     }

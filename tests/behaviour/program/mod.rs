@@ -7,6 +7,7 @@ mod credentials;
 mod disk;
 mod home;
 mod leases;
+mod locking;
 mod looking;
 mod numbers;
 mod process;

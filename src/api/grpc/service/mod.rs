@@ -3,6 +3,7 @@
 pub(super) mod audit;
 pub(super) mod grant;
 pub(super) mod lease;
+pub(super) mod lock;
 pub(super) mod request;
 pub(super) mod role;
 pub(super) mod server;
