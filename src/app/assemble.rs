@@ -8,7 +8,7 @@ use crate::{
     audit::{AuditLog, FileSink},
     config::{Config, Environment, MetricsSettings, ServerSettings, ServerTls},
     crash::{self, Point},
-    identity::{ApiToken, Authenticator},
+    identity::{ApiToken, Authenticator, Identities, IdentitiesHandle},
     issuer::{
         Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KeptCredentials, KnownServers, Rotator,
         RotatorParts,
@@ -82,7 +82,7 @@ impl Application {
             health: Arc::clone(&health),
             reconciler: issuer.reconciler(),
         }));
-        let authenticator = Arc::new(Authenticator::new(Arc::clone(&store), Arc::clone(&surroundings.clock)));
+        let (authenticator, identities) = authentication(&config, &surroundings, &store)?;
         let settings = grpc_settings(&config.server);
         let server =
             GrpcServer::bind(settings, Arc::clone(&issuer), authenticator, Arc::clone(&surroundings.clock))
@@ -112,6 +112,7 @@ impl Application {
             keyring,
             rotations: Arc::clone(&rotations),
             tls: server.tls(),
+            identities,
             audit_file: sink.as_ref().map(FileSink::reopener),
             config,
         });
@@ -153,6 +154,18 @@ fn rotation(
         rotator: Arc::clone(&rotator),
     };
     (rotator, Arc::new(Rotations::new(parts, config.rotation.clone())))
+}
+
+/// What tells who calls, and whose word it takes.
+fn authentication(
+    config: &Config,
+    surroundings: &Surroundings,
+    store: &Arc<dyn Store>,
+) -> Result<(Arc<Authenticator>, Arc<IdentitiesHandle>), StartError> {
+    let identities = Identities::new(&config.identity, &surroundings.clock, &Identities::default())?;
+    let identities = Arc::new(IdentitiesHandle::new(identities));
+    let authenticator = Authenticator::new(Arc::clone(store), Arc::clone(&surroundings.clock));
+    Ok((Arc::new(authenticator.trusting(Arc::clone(&identities))), identities))
 }
 
 async fn listen_for_scrapes(config: &Config, scrape: Scrape) -> Result<Option<MetricsListener>, StartError> {

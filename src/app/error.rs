@@ -6,6 +6,7 @@ use crate::{
     api::grpc::{BindError, ServeError, TlsError},
     audit::SinkError,
     domain::TargetName,
+    identity::IdentityError,
     issuer::Refusal,
     store::StoreError,
     target::TargetError,
@@ -37,6 +38,9 @@ pub enum StartError {
     /// The audit file.
     #[error("audit.file: {0}")]
     AuditFile(#[from] SinkError),
+    /// Those whose word is taken for who calls.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// Listening.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -76,6 +80,9 @@ pub enum ReloadError {
         /// Why.
         source: TargetError,
     },
+    /// Those whose word is taken for who calls.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The certificate files.
     #[error("server.tls: {0}")]
     Tls(#[from] TlsError),

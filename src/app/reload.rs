@@ -10,6 +10,7 @@ use crate::{
     audit::{Actor, Draft, Reopener},
     config::{Change, Config, Part},
     domain::TargetName,
+    identity::{Identities, IdentitiesHandle},
     issuer::{Catalogue, CatalogueHandle},
     reaper::{Reaper, Rotations, Rounds},
     sealing::KeyringHandle,
@@ -28,6 +29,7 @@ pub(super) struct Parts {
     pub(super) keyring: Arc<KeyringHandle>,
     pub(super) rotations: Arc<Rotations>,
     pub(super) tls: Option<TlsHandle>,
+    pub(super) identities: Arc<IdentitiesHandle>,
     pub(super) audit_file: Option<Reopener>,
     pub(super) config: Config,
 }
@@ -57,6 +59,8 @@ impl Reloader {
         }
         parts.refuse_if_in_use(&new).await?;
         let catalogue = parts.changed_catalogue(&new, &changes)?;
+        let clock = &parts.surroundings.clock;
+        let identities = Identities::new(&new.identity, clock, &parts.identities.current())?;
         if let Some(tls) = &parts.tls {
             tls.reload()?;
         }
@@ -65,6 +69,7 @@ impl Reloader {
         let draft = Draft::new(parts.surroundings.clock.now(), Actor::System, "server.reloaded", "server/-")
             .with("changes", summary.join("; "));
         parts.store.record(draft).await?;
+        parts.identities.replace(identities);
         parts.keyring.replace(new.sealing.clone());
         // What was known of a target is not known of it with other settings.
         let renewed = |name: &&TargetName| !parts.is_kept(name, &catalogue);

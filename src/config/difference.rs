@@ -40,6 +40,8 @@ pub enum Part {
     Sealing,
     /// `[metrics]`.
     Metrics,
+    /// `[identity]`.
+    Identity,
     /// A target: its connections must be made anew, unless it was removed.
     Target(TargetName),
     /// A role.
@@ -112,9 +114,35 @@ impl Config {
         });
         part(Part::Sealing, "sealing", &|c| c.live("", &self.sealing.ids(), &new.sealing.ids()));
         part(Part::Metrics, "metrics", &|c| c.restart("listen", &self.metrics, &new.metrics));
+        self.identity_difference(new, &mut changes);
         self.targets_difference(new, &mut changes);
         self.roles_difference(new, &mut changes);
         changes
+    }
+
+    fn identity_difference(&self, new: &Config, changes: &mut Vec<Change>) {
+        let (old, new) = (&self.identity, &new.identity);
+        let mut note = |name: &str, was: bool, is: bool| {
+            let what = match (was, is) {
+                (true, true) => "changes",
+                (true, false) => "is removed",
+                _ => "is added",
+            };
+            let (part, key) = (Part::Identity, format!("identity.{name}"));
+            changes.push(Change { part, key, what: what.to_owned(), needs_restart: false });
+        };
+        for name in old.providers.keys().chain(new.providers.keys()).collect::<BTreeSet<_>>() {
+            let (was, is) = (old.providers.get(name), new.providers.get(name));
+            if was != is {
+                note(name, was.is_some(), is.is_some());
+            }
+        }
+        for name in old.certificates.keys().chain(new.certificates.keys()).collect::<BTreeSet<_>>() {
+            let (was, is) = (old.certificates.get(name), new.certificates.get(name));
+            if was != is {
+                note(name, was.is_some(), is.is_some());
+            }
+        }
     }
 
     fn targets_difference(&self, new: &Config, changes: &mut Vec<Change>) {

@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Texts,
     /// A table of texts with free keys.
     Table,
+    /// A table of texts, or of lists of texts, with free keys.
+    Lists,
 }
 
 /// What happens when a key is left out.
@@ -50,7 +52,7 @@ pub(super) enum Presence {
     Default(&'static str),
 }
 
-use Kind::{Choice, Flag, Number, Path, Table, Text, Texts};
+use Kind::{Choice, Flag, Lists, Number, Path, Table, Text, Texts};
 use Presence::{Default, Optional, Required};
 
 const fn key(path: &'static str, kind: Kind, presence: Presence) -> Key {
@@ -64,7 +66,9 @@ const fn between(min: Duration, max: Duration) -> Kind {
 const BRIEF: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest TTL; `domain::Ttl` refuses more.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -100,6 +104,24 @@ pub(super) const KEYS: &[Key] = &[
     key("metrics.allow_beyond_loopback", Flag, Default("false")),
     key("sealing.key", Text, Optional),
     key("sealing.key_file", Path, Optional),
+    key("identity.NAME.issuer", Text, Optional),
+    key("identity.NAME.audiences", Texts, Optional),
+    key("identity.NAME.jwks_url", Text, Optional),
+    key("identity.NAME.jwks_file", Path, Optional),
+    key("identity.NAME.jwks_ca_file", Path, Optional),
+    key("identity.NAME.jwks_refresh", between(MINUTE, DAY), Default("\"1h\"")),
+    key("identity.NAME.jwks_max_stale", between(MINUTE, WEEK), Default("\"24h\"")),
+    key("identity.NAME.algorithms", Texts, Default("[\"RS256\", \"ES256\"]")),
+    key("identity.NAME.leeway", between(Duration::ZERO, FIVE_MINUTES), Default("\"30s\"")),
+    key("identity.NAME.max_age", Kind::Period(MINUTE, YEAR), Default("\"1h\"")),
+    key("identity.NAME.replay", Choice(&["off", "once"]), Default("\"off\"")),
+    key("identity.NAME.certificate", Choice(&["spiffe", "subject", "dns"]), Optional),
+    key("identity.NAME.principal", Text, Required),
+    key("identity.NAME.kind", Choice(&["human", "workload", "contractor"]), Default("\"workload\"")),
+    key("identity.NAME.groups", Texts, Default("[]")),
+    key("identity.NAME.groups_claim", Text, Optional),
+    key("identity.NAME.attributes", Table, Optional),
+    key("identity.NAME.bound_claims", Lists, Optional),
     key("targets.NAME.engine", Choice(&["postgres", "mysql", "mariadb"]), Required),
     key("targets.NAME.hosts", Texts, Required),
     key("targets.NAME.client_hosts", Texts, Default("[]")),
@@ -232,6 +254,7 @@ impl fmt::Display for Kind {
             }
             Kind::Texts => f.write_str("list of texts"),
             Kind::Table => f.write_str("table of texts"),
+            Kind::Lists => f.write_str("table of texts or lists of texts"),
         }
     }
 }
@@ -276,6 +299,7 @@ mod tests {
                 "log",
                 "metrics",
                 "sealing",
+                "identity",
                 "targets",
                 "roles",
                 "approvals"

@@ -9,6 +9,7 @@ mod approval;
 mod conflict;
 mod difference;
 mod environment;
+mod identity;
 mod keys;
 mod reader;
 mod remark;
@@ -49,6 +50,7 @@ use self::{
 };
 use crate::{
     domain::{Role, RoleName, TargetName},
+    identity::IdentitySettings,
     sealing::Keyring,
     target::TargetSettings,
 };
@@ -68,6 +70,8 @@ pub struct Config {
     pub log: LogSettings,
     /// Where numbers are shown, if anywhere.
     pub metrics: Option<MetricsSettings>,
+    /// Whose word is taken for who calls.
+    pub identity: IdentitySettings,
     /// The databases.
     pub targets: BTreeMap<TargetName, TargetSettings>,
     /// What administration passwords are sealed with; empty: nothing is sealed.
@@ -144,6 +148,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     let log = server::log(&root.child("log"));
     let sealing = sealing::sealing(&root.child("sealing"));
     let metrics = server::metrics(&root.child("metrics"));
+    let identity = identity::identity(&root.child("identity"), server::verifies_clients(root));
     let drafts: Vec<_> = root
         .child("targets")
         .children()
@@ -176,6 +181,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         bootstrap,
         log: log?,
         metrics,
+        identity: identity?,
         targets: targets?.into_iter().map(|target| (target.name.clone(), target)).collect(),
         sealing: sealing?,
         rotation,

@@ -320,6 +320,48 @@ impl<'a> Section<'a> {
         texts.into_iter().collect()
     }
 
+    /// A table of texts, or of lists of texts, with free keys.
+    pub(super) fn lists(&self, word: &'static str) -> Option<Vec<Listed>> {
+        let (raw, kind) = self.raw(word)?;
+        let Some(table) = raw.value.as_table() else {
+            self.reader.complain(&raw.at, format!("expected a {kind}, found {}", article(&raw.value)));
+            return None;
+        };
+        let below = self.free(raw.at);
+        let mut entries = Vec::new();
+        for (key, value) in table {
+            let at = below.place(key.get_ref(), Some(key.span()));
+            let name = Located { value: key.get_ref().to_string(), at };
+            let items = match value.get_ref() {
+                DeValue::Array(items) => items.iter().map(|item| (item.get_ref(), item.span())).collect(),
+                other => vec![(other, value.span())],
+            };
+            let texts: Vec<_> = items.into_iter().map(|item| below.item(&name, item)).collect();
+            entries.push(texts.into_iter().collect::<Option<Vec<_>>>().map(|texts| (name, texts)));
+        }
+        entries.into_iter().collect()
+    }
+
+    fn item(
+        &self,
+        name: &Located<String>,
+        (item, span): (&DeValue<'a>, Range<usize>),
+    ) -> Option<Located<String>> {
+        let at = Place { span: Some(span), ..name.at.clone() };
+        match as_text(item) {
+            Ok(value) => Some(Located { value, at }),
+            Err(message) => {
+                self.reader.complain(&at, message);
+                None
+            }
+        }
+    }
+
+    /// What is below a table with free keys, for the places of those.
+    fn free(&self, at: Place) -> Section<'a> {
+        Section { reader: self.reader, pattern: String::new(), at, table: None, is_broken: false }
+    }
+
     /// A table of texts with free keys.
     pub(super) fn table(&self, word: &'static str) -> Option<Vec<(Located<String>, Located<String>)>> {
         let (raw, kind) = self.raw(word)?;
@@ -327,13 +369,7 @@ impl<'a> Section<'a> {
             self.reader.complain(&raw.at, format!("expected a {kind}, found {}", article(&raw.value)));
             return None;
         };
-        let below = Section {
-            reader: self.reader,
-            pattern: String::new(),
-            at: raw.at,
-            table: None,
-            is_broken: false,
-        };
+        let below = self.free(raw.at);
         let entries = table.iter().filter_map(|(key, value)| {
             let at = below.place(key.get_ref(), Some(value.span()));
             match as_text(value.get_ref()) {
@@ -350,6 +386,9 @@ impl<'a> Section<'a> {
         Some(entries.collect())
     }
 }
+
+/// A name in a table, and the texts listed under it.
+pub(super) type Listed = (Located<String>, Vec<Located<String>>);
 
 /// What of the line a remark on a key's value may show.
 fn shown(word: &str) -> Shown {

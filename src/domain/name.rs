@@ -124,6 +124,11 @@ name! {
 }
 
 name! {
+    /// Names an identity provider, or a mapping of certificates: 1 to 63 of `a-z`, `0-9`, `-`.
+    IdentityName, SLUG
+}
+
+name! {
     /// Names a principal: 1 to 200 of `A-Z`, `a-z`, `0-9`, `.`, `_`, `@`, `:`, `/`, `+`, `=`, `-`.
     PrincipalName, SUBJECT
 }

@@ -4,7 +4,11 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::ApiToken;
+use super::{
+    ApiToken, IdentitiesHandle,
+    assertion::{AssertionError, is_jwt},
+    certificate::{CertificateError, ClientCertificate},
+};
 use crate::{
     audit::{Actor, Draft},
     clock::Clock,
@@ -62,11 +66,20 @@ impl Caller {
     }
 }
 
+/// Whether a credential is presented for a call, or looked at again while that lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    First,
+    Again,
+}
+
 /// Why a caller was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticationError {
     /// Nothing was presented.
-    #[error("no token: send \"authorization: Bearer mf_…\"")]
+    #[error(
+        "no token: send \"authorization: Bearer …\" with a token made here or a JWT of a configured identity provider"
+    )]
     Missing,
     /// What was presented is not a token.
     #[error("{0}")]
@@ -86,6 +99,12 @@ pub enum AuthenticationError {
     /// It may not be used from here.
     #[error("the token may not be used from this address")]
     Address,
+    /// An identity provider's assertion is not accepted.
+    #[error("{0}")]
+    Assertion(#[from] AssertionError),
+    /// A client certificate is not accepted.
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
     /// The store cannot be asked, or cannot record the refusal.
     #[error("sign-in is not possible right now")]
     Store(#[from] StoreError),
@@ -96,38 +115,55 @@ pub enum AuthenticationError {
 pub struct Rejected {
     /// Why.
     pub error: AuthenticationError,
-    /// The token it presented, when it is one made here.
-    pub token: Option<TokenId>,
+    /// The credential it presented, when it is one known here.
+    pub credential: Option<Credential>,
+}
+
+/// What a caller presents.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Presented<'p> {
+    /// The bearer token of the call.
+    pub bearer: Option<&'p str>,
+    /// The client certificate of the connection, which TLS has verified. Who calls is said by the bearer token, if there is one.
+    pub certificate: Option<&'p ClientCertificate>,
 }
 
 impl From<AuthenticationError> for Rejected {
     fn from(error: AuthenticationError) -> Self {
-        Self { error, token: None }
+        Self { error, credential: None }
     }
 }
 
 /// Authenticates callers.
 pub struct Authenticator {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) identities: Arc<IdentitiesHandle>,
 }
 
 impl Authenticator {
     /// An authenticator that asks a store.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self { store, clock, identities: Arc::default() }
     }
 
-    /// Authenticates a caller by the bearer token it presents. A refusal is audited.
+    /// Likewise, taking the word of identity providers and authorities.
+    #[must_use]
+    pub fn trusting(self, identities: Arc<IdentitiesHandle>) -> Self {
+        Self { identities, ..self }
+    }
+
+    /// Authenticates again, by what it presented, a caller whose call lasts. A refusal is audited. What is good for one use was
+    /// used by the call.
     ///
     /// # Errors
     /// [`AuthenticationError`]; its text is fit for the caller.
-    pub async fn authenticate(
+    pub async fn look_again(
         &self,
-        presented: Option<&str>,
+        presented: Presented<'_>,
         address: Option<IpAddr>,
     ) -> Result<Caller, AuthenticationError> {
-        match self.recognise(presented, address).await {
+        match self.identify(presented, address, Use::Again).await {
             Ok(caller) => Ok(caller),
             Err(rejected) => Err(self.record(rejected, address).await),
         }
@@ -135,11 +171,11 @@ impl Authenticator {
 
     /// Audits a rejection. When even that fails, that is the error.
     pub async fn record(&self, rejected: Rejected, address: Option<IpAddr>) -> AuthenticationError {
-        let Rejected { error, token } = rejected;
+        let Rejected { error, credential } = rejected;
         if matches!(error, AuthenticationError::Store(_)) {
             return error;
         }
-        let resource = token.map_or_else(|| "tokens/-".to_owned(), |id| format!("tokens/{id}"));
+        let resource = credential.map_or_else(|| "tokens/-".to_owned(), |credential| credential.to_string());
         let actor = Actor::Unauthenticated { address };
         let draft =
             Draft::new(self.clock.now(), actor, "caller.authenticated", resource).refused(error.to_string());
@@ -149,24 +185,41 @@ impl Authenticator {
         }
     }
 
-    /// Authenticates without auditing a refusal: for a face that bounds how many refusals it has audited, and for looking
-    /// again at a caller whose call lasts.
+    /// Authenticates without auditing a refusal: for a face that bounds how many refusals it has audited.
     ///
     /// # Errors
     /// [`Rejected`]; to be handed to [`Authenticator::record`].
     pub async fn recognise(
         &self,
-        presented: Option<&str>,
+        presented: Presented<'_>,
         address: Option<IpAddr>,
     ) -> Result<Caller, Rejected> {
-        match self.stored(presented, address).await {
+        self.identify(presented, address, Use::First).await
+    }
+
+    /// By what a bearer token looks like it is known what it is: tokens made here have a prefix and no points.
+    async fn identify(
+        &self,
+        presented: Presented<'_>,
+        address: Option<IpAddr>,
+        usage: Use,
+    ) -> Result<Caller, Rejected> {
+        match (presented.bearer, presented.certificate) {
+            (Some(jwt), _) if is_jwt(jwt) => self.by_assertion(jwt, address, usage).await,
+            (None, Some(certificate)) => self.by_certificate(certificate, address),
+            (bearer, _) => self.by_token(bearer, address).await,
+        }
+    }
+
+    async fn by_token(&self, bearer: Option<&str>, address: Option<IpAddr>) -> Result<Caller, Rejected> {
+        match self.stored(bearer, address).await {
             Ok(token) => Ok(Caller {
                 principal: token.principal,
                 credential: Credential::Token(token.id),
                 address,
                 second_factor_at: None,
             }),
-            Err((error, token)) => Err(Rejected { error, token }),
+            Err((error, token)) => Err(Rejected { error, credential: token.map(Credential::Token) }),
         }
     }
 

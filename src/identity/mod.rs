@@ -1,10 +1,16 @@
 //! Who is calling.
 //!
 //! Turns what a caller presents into a [`Caller`], or says why not. It knows tokens and the store that keeps their
-//! digests; it decides nothing about what the caller may do.
+//! digests, [assertions](assertion) of identity providers, and client [certificates](certificate); it decides nothing about what
+//! the caller may do.
 
+pub mod assertion;
 mod authenticate;
+pub mod certificate;
+mod identities;
 mod token;
+mod vouched;
 
-pub use authenticate::{AuthenticationError, Authenticator, Caller, Credential, Rejected};
+pub use authenticate::{AuthenticationError, Authenticator, Caller, Credential, Presented, Rejected};
+pub use identities::{Identities, IdentitiesHandle, IdentityError, IdentitySettings};
 pub use token::{ApiToken, TOKEN_PREFIX, TokenFormatError};

@@ -8,19 +8,25 @@ use zeroize::Zeroizing;
 
 use super::{deadline::Deadline, status, streams::Streams};
 use crate::{
-    identity::{Authenticator, Caller},
+    identity::{Authenticator, Caller, Presented, certificate::ClientCertificate},
     issuer::{Issuer, Refusal},
 };
 
-/// An accepted caller, and the token it presented, so that a call that lasts can be looked at again.
+/// An accepted caller, and what it presented, so that a call that lasts can be looked at again.
 pub(super) struct Session {
     caller: Caller,
-    bearer: Zeroizing<String>,
+    bearer: Option<Zeroizing<String>>,
+    certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Session {
-    pub(super) fn new(caller: Caller, bearer: &str) -> Self {
-        Self { caller, bearer: Zeroizing::new(bearer.to_owned()) }
+    pub(super) fn new(
+        caller: Caller,
+        bearer: Option<&str>,
+        certificate: Option<Arc<ClientCertificate>>,
+    ) -> Self {
+        let bearer = bearer.map(|bearer| Zeroizing::new(bearer.to_owned()));
+        Self { caller, bearer, certificate }
     }
 
     /// The caller.
@@ -44,13 +50,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whether the token a session began with is still good.
+    /// Whether what a session began with is still good.
     ///
     /// # Errors
     /// What the caller is told when it is not; audited.
     pub(super) async fn look_again(&self, session: &Session) -> Result<(), Status> {
         let address = session.caller.address;
-        match self.authenticator.authenticate(Some(&session.bearer), address).await {
+        let bearer = session.bearer.as_ref().map(|bearer| bearer.as_str());
+        let presented = Presented { bearer, certificate: session.certificate.as_deref() };
+        match self.authenticator.look_again(presented, address).await {
             Ok(_) => Ok(()),
             Err(error) => Err(status::unauthenticated(&error)),
         }

@@ -4,6 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,14 +19,18 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use crate::identity::certificate::ClientCertificate;
+
 /// How long a connection may stay without sending its first byte.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 
 /// Who is at the other end of a connection; every request carries it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Peer {
     /// Its address.
     pub(super) address: SocketAddr,
+    /// The certificate it showed, which TLS has verified.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// Bytes from and to a caller.
@@ -67,7 +72,7 @@ impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        self.peer
+        self.peer.clone()
     }
 }
 

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::PrincipalName,
-    identity::{AuthenticationError, Authenticator, Rejected},
+    identity::{AuthenticationError, Authenticator, Presented, Rejected, certificate::ClientCertificate},
 };
 
 /// Rejections that are audited per address; a flood of further ones is refused without a record of each.
@@ -111,12 +111,14 @@ impl Gatekeeper {
             return Err(status::exhausted("OVERLOADED", "server", message, OVERLOADED));
         };
         let deadline = Deadline::of(request.headers());
-        let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_canonical());
+        let peer = request.extensions().get::<Peer>();
+        let address = peer.map(|peer| peer.address.ip().to_canonical());
+        let certificate = peer.and_then(|peer| peer.certificate.clone());
         let span =
             tracing::info_span!("call", path = request.uri().path(), principal = tracing::field::Empty);
         let work = async {
             if access == Access::Authenticated {
-                let session = self.admit(address, request.headers()).await?;
+                let session = self.admit(address, certificate, request.headers()).await?;
                 let principal = session.caller().principal.name.as_str();
                 tracing::Span::current().record("principal", principal);
                 request.extensions_mut().insert(Arc::new(session));
@@ -129,12 +131,18 @@ impl Gatekeeper {
     }
 
     /// The caller, if it may call now.
-    async fn admit(&self, address: Option<IpAddr>, headers: &HeaderMap) -> Result<Session, Status> {
+    async fn admit(
+        &self,
+        address: Option<IpAddr>,
+        certificate: Option<Arc<ClientCertificate>>,
+        headers: &HeaderMap,
+    ) -> Result<Session, Status> {
         let bearer = match bearer(headers) {
             Ok(bearer) => bearer,
             Err(error) => return Err(self.reject(error.into(), address).await),
         };
-        let caller = match self.authenticator.recognise(bearer, address).await {
+        let presented = Presented { bearer, certificate: certificate.as_deref() };
+        let caller = match self.authenticator.recognise(presented, address).await {
             Ok(caller) => caller,
             Err(rejected) => return Err(self.reject(rejected, address).await),
         };
@@ -144,7 +152,7 @@ impl Gatekeeper {
             let message = "more calls than this principal may make";
             return Err(status::exhausted("RATE_LIMITED", caller.principal.name.as_str(), message, wait));
         }
-        Ok(Session::new(caller, bearer.unwrap_or_default()))
+        Ok(Session::new(caller, bearer, certificate))
     }
 
     /// Audits a rejection, unless its address has had so many that they are a flood.
@@ -182,7 +190,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, AuthenticationError> {
     let text = value.to_str().map_err(|_| AuthenticationError::Header("has characters beyond ASCII"))?;
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token)),
-        _ => Err(AuthenticationError::Header("is not of the form \"Bearer mf_…\"")),
+        _ => Err(AuthenticationError::Header("is not of the form \"Bearer …\"")),
     }
 }
 
@@ -270,9 +278,9 @@ mod tests {
         assert_eq!(bearer(&headers(&[b"Bearer mf_x"])).unwrap(), Some("mf_x"));
         assert_eq!(bearer(&headers(&[b"bearer mf_x"])).unwrap(), Some("mf_x"));
         for (values, words) in [
-            (&[&b"Basic YWxpY2U6aHVudGVyMg=="[..]][..], "is not of the form \"Bearer mf_…\""),
-            (&[b"mf_x"], "is not of the form \"Bearer mf_…\""),
-            (&[b""], "is not of the form \"Bearer mf_…\""),
+            (&[&b"Basic YWxpY2U6aHVudGVyMg=="[..]][..], "is not of the form \"Bearer …\""),
+            (&[b"mf_x"], "is not of the form \"Bearer …\""),
+            (&[b""], "is not of the form \"Bearer …\""),
             (&[b"Bearer mf_\xc3\xa9"], "has characters beyond ASCII"),
             (&[b"Bearer mf_x", b"Bearer mf_x"], "is there more than once"),
         ] {

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use rustls::pki_types::CertificateDer;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -14,6 +15,7 @@ use super::{
     connection::{Connection, Peer, Transport},
     tls::TlsHandle,
 };
+use crate::identity::certificate::ClientCertificate;
 
 /// Connections at once, those still shaking hands included. Further ones are closed.
 const CONNECTIONS: usize = 1_024;
@@ -110,5 +112,14 @@ async fn shake_hands(
             }
         },
     };
-    Some(Connection::new(transport, Peer { address }, slot, cut))
+    let certificate = shown(&transport).and_then(|der| ClientCertificate::read(der)).map(Arc::new);
+    Some(Connection::new(transport, Peer { address, certificate }, slot, cut))
+}
+
+/// The certificate a client showed. TLS refuses those that no authority for clients signed.
+fn shown(transport: &Transport) -> Option<&CertificateDer<'static>> {
+    match transport {
+        Transport::Clear(_) => None,
+        Transport::Tls(stream) => stream.get_ref().1.peer_certificates()?.first(),
+    }
 }

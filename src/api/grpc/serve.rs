@@ -45,8 +45,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// … and closed when none comes within this.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Bytes a request's headers may have: a token is 59, and nothing else of ours is there.
-const HEADER_BYTES: u32 = 16 * 1024;
+/// Bytes a request's headers may have: a JWT has up to 16 KiB, and one that is longer is to be told so.
+const HEADER_BYTES: u32 = 32 * 1024;
 
 /// Bytes a reply may have: what gRPC clients accept unless told otherwise.
 const REPLY_BYTES: usize = 4 * 1024 * 1024;

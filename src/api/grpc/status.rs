@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
-    identity::{AuthenticationError, Caller},
+    identity::{AuthenticationError, Caller, assertion::AssertionError},
     issuer::{Refusal, RefusalKind},
     policy,
 };
@@ -113,16 +113,27 @@ pub(super) fn unauthenticated(error: &AuthenticationError) -> Status {
         AuthenticationError::Expired => "TOKEN_EXPIRED",
         AuthenticationError::Revoked => "TOKEN_REVOKED",
         AuthenticationError::Address => "TOKEN_ADDRESS",
+        AuthenticationError::Assertion(AssertionError::Expired) => "ASSERTION_EXPIRED",
+        AuthenticationError::Assertion(AssertionError::Replayed) => "ASSERTION_REPLAYED",
+        AuthenticationError::Assertion(AssertionError::KeysUnavailable(_)) => {
+            return cannot_sign_in(error, "IDENTITY_PROVIDER_UNAVAILABLE");
+        }
+        AuthenticationError::Assertion(_) => "ASSERTION_REFUSED",
+        AuthenticationError::Certificate(_) => "CERTIFICATE_REFUSED",
         AuthenticationError::Store(_) => {
-            let kind = RefusalKind::StoreUnavailable.reason();
-            tracing::warn!(kind, error = error as &dyn Error, "sign-in is not possible");
-            let mut details = details(kind);
-            details.set_retry_info(Some(Duration::from_secs(5)));
-            return Status::with_error_details(Code::Unavailable, error.to_string(), details);
+            return cannot_sign_in(error, RefusalKind::StoreUnavailable.reason());
         }
     };
     tracing::debug!(reason, "unauthenticated");
     Status::with_error_details(Code::Unauthenticated, error.to_string(), details(reason))
+}
+
+/// Nobody can tell right now whether the caller is to be accepted.
+fn cannot_sign_in(error: &AuthenticationError, kind: &str) -> Status {
+    tracing::warn!(kind, error = error as &dyn Error, "sign-in is not possible");
+    let mut details = details(kind);
+    details.set_retry_info(Some(Duration::from_secs(5)));
+    Status::with_error_details(Code::Unavailable, error.to_string(), details)
 }
 
 /// More than allowed, for now.

@@ -5,6 +5,7 @@ mod difference;
 mod documents;
 mod general;
 mod hostile;
+mod identity;
 mod roles;
 mod sealing;
 mod store;

@@ -2,6 +2,7 @@
 
 mod callers;
 mod fields;
+mod identity;
 mod leases;
 mod limits;
 mod rig;

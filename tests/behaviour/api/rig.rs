@@ -13,7 +13,7 @@ use mayfly::{
     },
     clock::Clock,
     domain::PrincipalKind,
-    identity::Authenticator,
+    identity::{Authenticator, IdentitiesHandle},
     issuer::{MintedToken, NewToken},
     store::Store,
 };
@@ -53,9 +53,18 @@ pub(super) fn settings() -> GrpcSettings {
 
 /// Binds a server over a world.
 pub(super) async fn bind(world: &World, settings: GrpcSettings) -> Result<Bound, BindError> {
+    bind_trusting(world, settings, Arc::default()).await
+}
+
+/// Binds a server that takes the word of others for who calls.
+pub(super) async fn bind_trusting(
+    world: &World,
+    settings: GrpcSettings,
+    identities: Arc<IdentitiesHandle>,
+) -> Result<Bound, BindError> {
     let clock = Arc::clone(&world.clock) as Arc<dyn Clock>;
     let store = Arc::clone(&world.store) as Arc<dyn Store>;
-    let authenticator = Arc::new(Authenticator::new(store, Arc::clone(&clock)));
+    let authenticator = Arc::new(Authenticator::new(store, Arc::clone(&clock)).trusting(identities));
     GrpcServer::bind(settings, Arc::clone(&world.issuer), authenticator, clock).await
 }
 
