@@ -4,7 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, health, lease, lock, reconcile, roles, run, serve, store, targets, token, whoami,
+    doctor, exit, grant, health, lease, lock, reconcile, request, review, roles, run, serve, store, targets,
+    token, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
@@ -71,6 +72,15 @@ pub enum Command {
     Run(run::RunArgs),
     /// Open psql, mysql or mariadb with a credential, and release it when the client ends
     Connect(connect::ConnectArgs),
+    /// Ask for access that others must agree to, and see what comes of it
+    #[command(subcommand)]
+    Request(request::RequestCommand),
+    /// Decide on what others ask for
+    #[command(subcommand)]
+    Review(review::ReviewCommand),
+    /// See and end what approvals opened
+    #[command(subcommand)]
+    Grant(grant::GrantCommand),
     /// See, renew and end leases
     #[command(subcommand)]
     Lease(lease::LeaseCommand),

@@ -21,8 +21,9 @@ use super::{
     token_source::{self, BearerToken},
 };
 use crate::api::proto::{
-    audit_service_client::AuditServiceClient, lease_service_client::LeaseServiceClient,
-    lock_service_client::LockServiceClient, role_service_client::RoleServiceClient,
+    audit_service_client::AuditServiceClient, grant_service_client::GrantServiceClient,
+    lease_service_client::LeaseServiceClient, lock_service_client::LockServiceClient,
+    request_service_client::RequestServiceClient, role_service_client::RoleServiceClient,
     server_service_client::ServerServiceClient, target_service_client::TargetServiceClient,
     token_service_client::TokenServiceClient,
 };
@@ -171,6 +172,16 @@ impl Connection {
     /// Leases.
     pub fn leases(&self) -> LeaseServiceClient<Line> {
         LeaseServiceClient::new(self.line.clone())
+    }
+
+    /// Requests.
+    pub fn requests(&self) -> RequestServiceClient<Line> {
+        RequestServiceClient::new(self.line.clone())
+    }
+
+    /// Grants.
+    pub fn grants(&self) -> GrantServiceClient<Line> {
+        GrantServiceClient::new(self.line.clone())
     }
 
     /// Locks.

@@ -6,8 +6,8 @@ use clap::Args;
 use tonic::Request;
 
 use super::{
-    CliError, Connection, Context, Credential, CredentialFormat, Exit, Output, duration, error::printable,
-    holding, view,
+    CliError, Connection, Context, Credential, CredentialFormat, Exit, Output, approval, duration,
+    error::printable, holding, view,
 };
 use crate::api::proto;
 
@@ -16,6 +16,7 @@ const EXAMPLES: &str = "Examples:
   mayfly creds orders-read --ttl 15m --purpose 'monthly report'
   eval \"$(mayfly creds orders-read --format env)\"; psql
   psql \"$(mayfly creds orders-read --format url)\"
+  mayfly creds orders-write --reason 'fix order 4711' --ticket OPS-4711 --wait
   mayfly creds orders-read -o json | jq -r .credential.password
 
 The credential goes to standard output, its lease and expiry to standard error. `mayfly run` and
@@ -46,8 +47,20 @@ pub struct Wish {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub ttl: Option<Duration>,
     /// What it is for; kept with the lease and in the audit log
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        visible_alias = "reason",
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub purpose: String,
+    /// The ticket it belongs to, where policy wants one
+    #[arg(long, value_name = "TICKET", default_value = "", hide_default_value = true)]
+    pub ticket: String,
+    /// Where others must agree first: ask them, and wait
+    #[arg(long)]
+    pub wait: bool,
 }
 
 impl Wish {
@@ -73,15 +86,34 @@ impl Wish {
 pub async fn run(args: CredsArgs, context: &mut Context) -> Result<Exit, CliError> {
     let format = form(args.format, context.output.is_json())?;
     let connection = context.connect()?;
-    let (lease, credential) = issue(&connection, &args.wish, &args.idempotency_key, &context.output).await?;
-    let rendered = credential.render(format, &lease);
+    let obtained = approval::unless_interrupted(context, &connection, async |waiting| {
+        approval::obtain(&args.wish, &args.idempotency_key, waiting).await
+    });
+    match obtained.await? {
+        Ok((lease, credential)) => write(&lease, &credential, format, &connection, context).await,
+        Err(exit) => Ok(exit),
+    }
+}
+
+/// Writes a credential, with words on its lease.
+///
+/// # Errors
+/// When it cannot be written in this form, or at all: its lease is released then.
+pub async fn write(
+    lease: &proto::Lease,
+    credential: &Credential,
+    format: CredentialFormat,
+    connection: &Connection,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let rendered = credential.render(format, lease);
     if let Err(error) = rendered.and_then(|rendered| context.output.data(&rendered)) {
         // Nobody holds it: it need not live on.
-        holding::release(&lease.name, &connection, &mut context.output).await;
+        holding::release(&lease.name, connection, &mut context.output).await;
         return Err(error);
     }
     if format != CredentialFormat::Json {
-        for line in words(&lease, context.clock.now()) {
+        for line in words(lease, context.clock.now()) {
             context.output.note(&line);
         }
     }
@@ -104,12 +136,27 @@ pub async fn issue(
         connection.leases().issue_lease(request).await.map_err(|status| connection.explain(&status))?;
     drop(spinner);
     let reply = reply.into_inner();
-    let incomplete = || CliError::new(Exit::Internal, "the server's reply is incomplete");
-    let credential = Credential::from_proto(reply.credential.ok_or_else(incomplete)?)?;
-    Ok((reply.lease.ok_or_else(incomplete)?, credential))
+    issued(reply.lease, reply.credential)
 }
 
-fn form(asked: Option<CredentialFormat>, json: bool) -> Result<CredentialFormat, CliError> {
+/// Checks what came.
+///
+/// # Errors
+/// A reply this client cannot read.
+pub fn issued(
+    lease: Option<proto::Lease>,
+    credential: Option<proto::Credential>,
+) -> Result<(proto::Lease, Credential), CliError> {
+    let incomplete = || CliError::new(Exit::Internal, "the server's reply is incomplete");
+    let credential = Credential::from_proto(credential.ok_or_else(incomplete)?)?;
+    Ok((lease.ok_or_else(incomplete)?, credential))
+}
+
+/// The form that the options ask for.
+///
+/// # Errors
+/// When they contradict each other.
+pub fn form(asked: Option<CredentialFormat>, json: bool) -> Result<CredentialFormat, CliError> {
     match (asked, json) {
         (None, false) => Ok(CredentialFormat::Text),
         (None | Some(CredentialFormat::Json), true) => Ok(CredentialFormat::Json),

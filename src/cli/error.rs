@@ -64,6 +64,14 @@ impl CliError {
         self
     }
 
+    /// For programs: why; `None`: it is no failure.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            CliError::OutputClosed => None,
+            CliError::Failed(failure) => Some(&failure.reason),
+        }
+    }
+
     /// Decides the exit code.
     pub fn exit(&self) -> Exit {
         match self {
@@ -108,7 +116,8 @@ impl CliError {
             message => printable(message),
         };
         let hints = hints(status, &details);
-        CliError::Failed(Box::new(Failure { exit: exit_of(status), reason, message, hints }))
+        let exit = exit_of_reason(&reason).unwrap_or_else(|| exit_of(status));
+        CliError::Failed(Box::new(Failure { exit, reason, message, hints }))
     }
 }
 
@@ -171,6 +180,15 @@ fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
 /// Our own patience ended, not the server's: tonic reports that as a cancellation.
 fn gave_up(status: &Status) -> bool {
     status.code() == Code::Cancelled && status.message() == "Timeout expired"
+}
+
+/// What a reason says more of than its code.
+fn exit_of_reason(reason: &str) -> Option<Exit> {
+    match reason {
+        "APPROVAL_REQUIRED" | "GRANT_NOT_BEGUN" => Some(Exit::Pending),
+        "GRANT_ENDED" => Some(Exit::Lapsed),
+        _ => None,
+    }
 }
 
 fn exit_of(status: &Status) -> Exit {

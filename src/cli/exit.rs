@@ -33,6 +33,12 @@ pub enum Exit {
     Unverified,
     /// The same is under way, or was done on other terms (idempotency keys).
     Conflict,
+    /// Others must agree first, or it has not begun.
+    Pending,
+    /// Reviewers said no.
+    Declined,
+    /// The request expired or was withdrawn, or the grant is over.
+    Lapsed,
     /// A defect, here or in the server.
     Internal,
     /// What a child process ended with, or 128 plus the number of the signal that ended it or us.
@@ -40,7 +46,7 @@ pub enum Exit {
 }
 
 /// Every code but the child's, with what it means.
-const MEANINGS: [(Exit, &str); 15] = [
+const MEANINGS: [(Exit, &str); 18] = [
     (Exit::Ok, "done"),
     (Exit::Failure, "something on this machine went wrong (a file, a pipe, a process)"),
     (Exit::Usage, "the command line or the configuration is wrong"),
@@ -55,6 +61,12 @@ const MEANINGS: [(Exit, &str); 15] = [
     (Exit::Problems, "doctor found problems, or reconcile left something to see to"),
     (Exit::Unverified, "audit verify, store: the log, or the store, is not what was written"),
     (Exit::Conflict, "conflict: an idempotency key used for other terms, or a call with it under way"),
+    (
+        Exit::Pending,
+        "pending: others must agree first (`--wait` waits for them), or what was granted has not begun",
+    ),
+    (Exit::Declined, "reviewers said no"),
+    (Exit::Lapsed, "the request expired or was withdrawn, or what was granted is over"),
     (Exit::Internal, "a defect in Mayfly"),
 ];
 
@@ -76,6 +88,9 @@ impl Exit {
             Exit::Problems => 11,
             Exit::Unverified => 12,
             Exit::Conflict => 13,
+            Exit::Pending => 14,
+            Exit::Declined => 15,
+            Exit::Lapsed => 16,
             Exit::Internal => 70,
             Exit::Child(code) => code,
         }

@@ -10,8 +10,10 @@ use tempfile::TempDir;
 use tokio::{process::Command, sync::mpsc};
 
 use super::{
-    CliError, Connection, Context, Credential, Exit, Output, child,
-    creds::{self, Wish},
+    CliError, Connection, Context, Credential, Exit, Output,
+    approval::{self, Standing, Waiting},
+    child,
+    creds::Wish,
     duration,
     error::printable,
     view,
@@ -160,9 +162,22 @@ pub(super) async fn with_credential(
 ) -> Result<Exit, CliError> {
     let connection = context.connect()?;
     let mut signals = child::Signals::of_process()?;
-    let (lease, credential) = tokio::select! {
-        issued = creds::issue(&connection, wish, "", &context.output) => issued?,
-        signal = signals.next_to_end() => return Ok(Exit::of_signal(signal.as_raw())),
+    let mut standing = Standing::default();
+    let obtained = {
+        let Context { output, clock, .. } = &mut *context;
+        let mut waiting =
+            Waiting { connection: &connection, output, clock: &**clock, standing: &mut standing };
+        tokio::select! {
+            obtained = approval::obtain(wish, "", &mut waiting) => Ok(obtained?),
+            signal = signals.next_to_end() => Err(Exit::of_signal(signal.as_raw())),
+        }
+    };
+    let (lease, credential) = match obtained {
+        Ok(obtained) => obtained,
+        Err(exit) => {
+            standing.tell(&mut context.output);
+            return Ok(exit);
+        }
     };
     // Until the lease is held, its release is our care.
     let (command, files) = match prepare(&credential, &lease.name).await {

@@ -3,6 +3,7 @@
 //! A command reads its arguments, calls the server through the generated client, and writes the reply: data and secrets to
 //! standard output, words to standard error. No rules live here: what may be done is decided by the server.
 
+mod approval;
 mod args;
 pub mod audit;
 pub mod child;
@@ -21,12 +22,16 @@ mod error;
 mod exit;
 #[cfg(test)]
 mod fake_server;
+pub mod grant;
 pub mod health;
 mod holding;
 pub mod lease;
 pub mod lock;
+mod moment;
 mod output;
 pub mod reconcile;
+pub mod request;
+pub mod review;
 pub mod roles;
 mod rotate;
 pub mod run;
@@ -38,6 +43,7 @@ pub mod token;
 mod token_source;
 mod trial;
 mod view;
+mod view_request;
 pub mod whoami;
 
 use std::{io, process::ExitCode, sync::Arc};
@@ -121,6 +127,9 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Creds(args) => creds::run(args, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Connect(args) => connect::run(args, context).await,
+        Command::Request(command) => request::run(command, context).await,
+        Command::Review(command) => review::run(command, context).await,
+        Command::Grant(command) => grant::run(command, context).await,
         Command::Lease(command) => lease::run(command, context).await,
         Command::Lock(command) => lock::run(command, context).await,
         Command::Unlock(command) => lock::unlock(command, context).await,

@@ -75,7 +75,8 @@ impl<'a> Stage<'a> {
     /// Asks for a credential under the target's reading role.
     pub(super) async fn issue(&mut self, engine: Engine, ttl: Duration) -> Result<Held, CliError> {
         let role = format!("{}-read", self.target(engine)?.target.name());
-        let wish = Wish { role, ttl: Some(ttl), purpose: "demo".to_owned() };
+        let wish =
+            Wish { role, ttl: Some(ttl), purpose: "demo".to_owned(), ticket: String::new(), wait: false };
         let application = &self.application;
         let reply = application.leases().issue_lease(wish.request(application, "")).await;
         let reply = reply.map_err(|status| application.explain(&status))?.into_inner();
