@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{PrincipalKind, PrincipalName, PrincipalRef};
+use crate::domain::{Lease, PrincipalKind, PrincipalName, PrincipalRef};
 
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,19 @@ impl Draft {
     pub fn new(at: Timestamp, actor: Actor, action: &'static str, resource: impl Into<String>) -> Self {
         let details = BTreeMap::new();
         Self { at, actor, action, resource: resource.into(), outcome: AuditOutcome::Done, details }
+    }
+
+    /// Something done by somebody to a lease, with what the lease can be found by.
+    pub fn of_lease(at: Timestamp, actor: Actor, action: &'static str, lease: &Lease) -> Self {
+        let draft = Self::new(at, actor, action, lease.resource_name())
+            .with("role", lease.role.as_str())
+            .with("target", lease.target.as_str())
+            .with("account", lease.account.name.as_str())
+            .with("principal", lease.principal.name.as_str());
+        match &lease.terms.grant {
+            Some(grant) => draft.with("grant", grant.to_string()),
+            None => draft,
+        }
     }
 
     /// Marks it as refused, and why.

@@ -125,7 +125,7 @@ impl Issuer {
 
     async fn end(&self, actor: Actor, lease: &Lease, cause: EndCause) -> Result<Lease, Refusal> {
         let now = self.clock.now();
-        let draft = Draft::new(now, actor, "lease.ending", lease.resource_name());
+        let draft = Draft::of_lease(now, actor, "lease.ending", lease);
         let draft = match &cause {
             EndCause::Revoked { reason } => draft.with("cause", "revoked").with("reason", reason.as_str()),
             _ => draft.with("cause", "released"),

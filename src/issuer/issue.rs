@@ -467,7 +467,7 @@ impl Issuer {
             EndCause::Failed { reason } => reason.clone(),
             _ => String::new(),
         };
-        let draft = Draft::new(now, Actor::System, "lease.ending", lease.resource_name())
+        let draft = Draft::of_lease(now, Actor::System, "lease.ending", lease)
             .with("cause", "failed")
             .with("reason", reason);
         let event = LeaseEvent::EndRequested { at: now, cause, not_before };
@@ -489,10 +489,7 @@ impl Attempt {
     }
 
     fn draft_for(&self, lease: &Lease, at: Timestamp, action: &'static str) -> Draft {
-        Draft::new(at, self.caller.actor(), action, lease.resource_name())
-            .with("role", lease.role.as_str())
-            .with("target", lease.target.as_str())
-            .with("account", lease.account.name.as_str())
+        Draft::of_lease(at, self.caller.actor(), action, lease)
             .with("ttl", lease.terms.ttl.to_string())
             .with("purpose", lease.terms.purpose.as_str())
             .with("allowed_by", lease.terms.allowed_by.as_str())

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 
 use super::{Issuer, Refusal, RefusalKind};
 use crate::{
-    audit::Record,
+    audit::{self, AuditFilter, Found, Order, Position, Record},
     domain::{Lease, LeaseId, LockSubject, Role, RoleName, TargetName, Ttl},
     identity::Caller,
     policy,
@@ -253,6 +253,21 @@ impl Issuer {
     pub async fn audit_after(&self, caller: &Caller, after: u64, limit: usize) -> Result<AuditPage, Refusal> {
         self.authorise(caller, policy::Action::ViewAudit, "audit.read", "audit/-".to_owned()).await?;
         self.store.read_after(after, limit).await.map_err(Refusal::internal)
+    }
+
+    /// Records of all chains by who, what and when; see [`audit::search`].
+    ///
+    /// # Errors
+    /// [`Refusal`]: not an administrator, store unavailable.
+    pub async fn search_audit(
+        &self,
+        caller: &Caller,
+        filter: &AuditFilter,
+        order: Order,
+        (from, limit): (Option<&Position>, usize),
+    ) -> Result<Found, Refusal> {
+        self.authorise(caller, policy::Action::ViewAudit, "audit.read", "audit/-".to_owned()).await?;
+        audit::search(&*self.store, filter, order, from, limit).await.map_err(Refusal::internal)
     }
 
     /// Returns when records above a sequence number may exist.

@@ -109,7 +109,7 @@ impl Issuer {
         pass.went(self.clock.now(), renewed.as_ref().err());
         renewed.map_err(|error| Refusal::on_target(&lease.target, error))?;
         crash::here(Point::RenewMoved);
-        let draft = Draft::new(self.clock.now(), caller.actor(), "lease.renewed", lease.resource_name())
+        let draft = Draft::of_lease(self.clock.now(), caller.actor(), "lease.renewed", &lease)
             .with("expires_at", expires_at.to_string());
         let event = LeaseEvent::Renewed { expires_at };
         let renewed = match self.store.apply(lease.id, event, self.clock.now(), Some(draft)).await {

@@ -232,8 +232,7 @@ impl Lane {
             LeaseState::Active { .. } => "expired",
             _ => return Ok(lease),
         };
-        let draft =
-            Draft::new(now, Actor::System, "lease.ending", lease.resource_name()).with("cause", cause);
+        let draft = Draft::of_lease(now, Actor::System, "lease.ending", &lease).with("cause", cause);
         self.apply(lease, LeaseEvent::Due { at: now }, now, Some(draft)).await
     }
 
@@ -321,8 +320,7 @@ impl Lane {
     ) -> Result<(), StoreError> {
         let known =
             matches!(&lease.state, LeaseState::Ending { last_error: Some(last), .. } if *last == error);
-        let draft =
-            Draft::new(now, Actor::System, "lease.end_failed", lease.resource_name()).failed(error.as_str());
+        let draft = Draft::of_lease(now, Actor::System, "lease.end_failed", &lease).failed(error.as_str());
         let event = LeaseEvent::EndAttemptFailed { error, next_attempt_at, progress };
         self.apply(lease, event, now, (!known).then_some(draft)).await.map(drop)
     }
@@ -373,9 +371,7 @@ fn ended_draft(lease: &Lease, at: Timestamp, report: &EndReport) -> Draft {
         Outcome::Released => "lease.released",
         Outcome::Failed => "lease.failed",
     };
-    Draft::new(at, Actor::System, action, lease.resource_name())
-        .with("account", lease.account.name.as_str())
-        .with("target", lease.target.as_str())
+    Draft::of_lease(at, Actor::System, action, lease)
         .with("sessions_ended", report.sessions_ended.to_string())
         .with("objects_reassigned", report.objects.reassigned.to_string())
         .with("objects_dropped", report.objects.dropped.to_string())

@@ -345,7 +345,7 @@ pub(super) fn token(token: &StoredToken) -> proto::Token {
 /// # Errors
 /// Never in practice: it is plain text and numbers.
 pub(super) fn record(record: &Record) -> Result<proto::AuditRecord, serde_json::Error> {
-    Ok(proto::AuditRecord { seq: record.seq, json: serde_json::to_string(record)? })
+    Ok(proto::AuditRecord { seq: record.seq, json: serde_json::to_string(record)?, chain: String::new() })
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ const LARGEST_SIZE: u32 = 500;
 /// allows nothing that its bearer could not list anyway.
 const SEAL_BYTES: usize = 12;
 
-/// Bytes a token may have: the longest cursor is a name.
-const TOKEN_LIMIT: usize = 512;
+/// Bytes a token may have: the longest cursor names the replicas of a store, with a number each.
+const TOKEN_LIMIT: usize = 4_096;
 
 /// The page size is negative.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +68,11 @@ impl Listing {
         ];
         // No part can hold a NUL, so joining them by one keeps them apart.
         Self { what: "leases", filter: parts.join(&0) }
+    }
+
+    /// A listing with a filter that has these parts, none of which holds a NUL.
+    pub(super) fn filtered(what: &'static str, parts: &[String]) -> Self {
+        Self { what, filter: parts.join("\0").into_bytes() }
     }
 
     fn seal(&self, cursor: &[u8]) -> Vec<u8> {

@@ -46,7 +46,7 @@ pub(super) async fn run(args: TailArgs, context: &mut Context) -> Result<Exit, C
 }
 
 /// One record for people; one that this client cannot read is shown as it is.
-fn line(record: &proto::AuditRecord, colour: bool) -> String {
+pub(super) fn line(record: &proto::AuditRecord, colour: bool) -> String {
     let Ok(sealed) = serde_json::from_str::<Record>(&record.json) else {
         return printable(&record.json);
     };
@@ -85,7 +85,7 @@ mod tests {
         let draft = Draft::new(at, Actor::System, "lease.expired", "leases/x").with("sessions", "1\u{1b}");
         let json = serde_json::to_string(&Record::seal(draft, 7, Digest::GENESIS)).unwrap();
         assert_eq!(
-            line(&proto::AuditRecord { seq: 7, json }, false),
+            line(&proto::AuditRecord { seq: 7, json, chain: String::new() }, false),
             "     7  2026-11-22T00:00:00Z  done     lease.expired  mayfly  leases/x  sessions=1 "
         );
     }
@@ -93,6 +93,9 @@ mod tests {
     #[test]
     fn a_record_of_a_newer_server_is_shown_as_it_is() {
         let json = r#"{"seq":1,"new":true}"#;
-        assert_eq!(line(&proto::AuditRecord { seq: 1, json: json.into() }, false), json);
+        assert_eq!(
+            line(&proto::AuditRecord { seq: 1, json: json.into(), chain: String::new() }, false),
+            json
+        );
     }
 }

@@ -132,10 +132,7 @@ impl Reconciler {
 
     fn draft(&self, altered: &Altered, action: &'static str) -> Draft {
         let Altered { lease, what, .. } = altered;
-        Draft::new(self.clock.now(), Actor::System, action, lease.resource_name())
-            .with("account", lease.account.name.as_str())
-            .with("target", lease.target.as_str())
-            .with("drift", what.as_str())
+        Draft::of_lease(self.clock.now(), Actor::System, action, lease).with("drift", what.as_str())
     }
 
     async fn put_right(&self, run: &mut Run<'_>, altered: &Altered) -> Result<Answer, ReconcileError> {
@@ -214,7 +211,7 @@ impl Reconciler {
         reason: String,
     ) -> Result<Answer, ReconcileError> {
         let now = self.clock.now();
-        let draft = Draft::new(now, Actor::System, "lease.ending", altered.lease.resource_name())
+        let draft = Draft::of_lease(now, Actor::System, "lease.ending", &altered.lease)
             .with("cause", "revoked")
             .with("reason", reason.as_str());
         let event =

@@ -90,9 +90,7 @@ impl Reconciler {
     async fn close(&self, lease: &Lease) -> Result<(), StoreError> {
         here(Point::ReconcileVanished);
         let now = self.clock.now();
-        let draft = Draft::new(now, Actor::System, "lease.vanished", lease.resource_name())
-            .with("account", lease.account.name.as_str())
-            .with("target", lease.target.as_str());
+        let draft = Draft::of_lease(now, Actor::System, "lease.vanished", lease);
         let cause = EndCause::Revoked { reason: VANISHED.to_owned() };
         let event = LeaseEvent::EndRequested { at: now, cause, not_before: now };
         unless_moved_on(self.store.apply(lease.id, event, now, Some(draft)).await)?;
@@ -202,10 +200,7 @@ impl Reconciler {
     ) -> Result<(), StoreError> {
         here(Point::ReconcileReappeared);
         let now = self.clock.now();
-        let draft = Draft::new(now, Actor::System, "lease.reappeared", lease.resource_name())
-            .with("account", lease.account.name.as_str())
-            .with("target", lease.target.as_str())
-            .with("reason", why);
+        let draft = Draft::of_lease(now, Actor::System, "lease.reappeared", lease).with("reason", why);
         let event = LeaseEvent::Reappeared { at: now };
         unless_moved_on(self.store.apply(lease.id, event, now, Some(draft)).await)?;
         here(Point::ReconcileReopened);
@@ -229,10 +224,7 @@ impl Reconciler {
                 )
                 .caused_by(error)
             })?;
-            let draft = Draft::new(now, Actor::System, "lease.adopted", adopted.resource_name())
-                .with("account", found.account.name.as_str())
-                .with("target", run.name.as_str())
-                .with("role", mark.role.as_str())
+            let draft = Draft::of_lease(now, Actor::System, "lease.adopted", &adopted)
                 .with("requester", format!("{}:{}", mark.requester.kind, mark.requester.name));
             here(Point::ReconcileOrphan);
             self.store.adopt(adopted, draft).await?;

@@ -11,7 +11,7 @@ use super::{
     writer::Work,
 };
 use crate::{
-    audit::{AuditLog, AuditReadError, ChainHead, Draft, Record},
+    audit::{AuditLog, AuditReadError, ChainHead, ChainPart, Draft, Order, Record},
     store::StoreError,
 };
 
@@ -36,6 +36,30 @@ impl AuditLog for PostgresStore {
     async fn appended(&self, after: u64) {
         // It cannot fail: the store itself keeps the sending half.
         let _ = self.announcements.appended.subscribe().wait_for(|last| *last > after).await;
+    }
+
+    async fn chain_ends(&self) -> Result<Vec<(String, u64)>, AuditReadError> {
+        let chains = chains(&self.readers).await.map_err(|error| AuditReadError(Box::new(error)))?;
+        Ok(chains.into_iter().map(|(replica, head)| (replica.as_str().to_owned(), head.seq)).collect())
+    }
+
+    async fn part(&self, part: ChainPart<'_>) -> Result<Vec<Record>, AuditReadError> {
+        let sql = match part.order {
+            Order::OldestFirst => {
+                "SELECT record FROM audit WHERE replica = $1 AND seq BETWEEN $2 AND $3 AND strpos(record, $4) > 0
+                ORDER BY seq LIMIT $5"
+            }
+            Order::NewestFirst => {
+                "SELECT record FROM audit WHERE replica = $1 AND seq BETWEEN $2 AND $3 AND strpos(record, $4) > 0
+                ORDER BY seq DESC LIMIT $5"
+            }
+        };
+        let limit = i64::from(part.limit).min(i64::try_from(MOST).unwrap_or(i64::MAX));
+        let (first, last) = (signed(part.first), signed(part.last));
+        self.readers
+            .read(sql, &[&part.chain, &first, &last, &part.containing, &limit], |row| from_json(row, 0))
+            .await
+            .map_err(|error| AuditReadError(Box::new(error)))
     }
 }
 

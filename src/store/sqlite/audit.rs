@@ -10,12 +10,25 @@ use super::{
     writer::Ledger,
 };
 use crate::{
-    audit::{AuditLog, AuditReadError, ChainHead, Digest, Draft, Record},
-    store::StoreError,
+    audit::{AuditLog, AuditReadError, ChainHead, ChainPart, Digest, Draft, Order, Record},
+    store::{StoreError, transfer::EMBEDDED},
 };
 
 /// The most records one question brings back.
 const MOST: u32 = 10_000;
+
+/// A part of a chain: a range of its numbers, so that no more than those are looked at.
+macro_rules! part_of {
+    ($table:literal, $order:literal) => {
+        concat!(
+            "SELECT record FROM ",
+            $table,
+            " AND seq BETWEEN ?1 AND ?2 AND instr(record, ?3) > 0 ORDER BY seq ",
+            $order,
+            " LIMIT ?4"
+        )
+    };
+}
 
 impl Ledger<'_> {
     /// Gives a draft its place at the end of the chain.
@@ -72,5 +85,31 @@ impl AuditLog for SqliteStore {
     async fn appended(&self, after: u64) {
         // It cannot fail: the store itself keeps the sending half.
         let _ = self.announcements.appended.subscribe().wait_for(|last| *last > after).await;
+    }
+
+    async fn chain_ends(&self) -> Result<Vec<(String, u64)>, AuditReadError> {
+        let former = self.former.iter().map(|(name, head)| (name.clone(), head.seq));
+        let own = (EMBEDDED.to_owned(), *self.announcements.appended.borrow());
+        Ok(former.chain([own]).collect())
+    }
+
+    async fn part(&self, part: ChainPart<'_>) -> Result<Vec<Record>, AuditReadError> {
+        let (chain, containing) = (part.chain.to_owned(), part.containing.to_owned());
+        let (first, last, limit) = (signed(part.first), signed(part.last), part.limit.min(MOST));
+        let sql = match (chain == EMBEDDED, part.order) {
+            (true, Order::OldestFirst) => part_of!("audit WHERE ?5 <> ''", "ASC"),
+            (true, Order::NewestFirst) => part_of!("audit WHERE ?5 <> ''", "DESC"),
+            (false, Order::OldestFirst) => part_of!("former_audit WHERE replica = ?5", "ASC"),
+            (false, Order::NewestFirst) => part_of!("former_audit WHERE replica = ?5", "DESC"),
+        };
+        self.readers
+            .read(move |connection| {
+                connection
+                    .prepare_cached(sql)?
+                    .query_map(params![first, last, containing, limit, chain], |row| from_json(row, 0))?
+                    .collect()
+            })
+            .await
+            .map_err(|error| AuditReadError(Box::new(error)))
     }
 }

@@ -128,6 +128,60 @@ async fn the_tail_gives_the_last_records_exactly_as_they_were_sealed() {
 }
 
 #[tokio::test]
+async fn records_are_searched_and_exported_by_administrators_only() {
+    let Some(home) = Home::somewhere().await else { return };
+    history(&home).await;
+    let served = home.serve().await;
+    let root = served.administrator();
+    let whole = root.mayfly(&["audit", "export"]).await.ok().to_owned();
+    let lines =
+        |text: &str| -> Vec<Value> { text.lines().map(|line| serde_json::from_str(line).unwrap()).collect() };
+    let all = lines(&whole);
+    assert!(all.windows(2).all(|pair| pair[0]["seq"].as_u64() < pair[1]["seq"].as_u64()));
+    let search = async |options: &[&str]| -> Vec<Value> {
+        let words = [&["audit", "search", "-o", "json"], options].concat();
+        lines(root.mayfly(&words).await.ok())
+    };
+    let of_app = search(&["--principal", "app", "-n", "0"]).await;
+    assert!(of_app.len() >= 5 && of_app.len() < all.len(), "{of_app:?}");
+    let issued = search(&["--action", "lease.issued", "--principal", "app"]).await;
+    let [issued] = issued.as_slice() else { panic!("{issued:?}") };
+    let lease = issued["resource"].as_str().unwrap();
+    let life = search(&["--lease", lease, "--oldest-first"]).await;
+    let actions: Vec<_> = life.iter().filter_map(|record| record["action"].as_str()).collect();
+    assert_eq!(actions, ["lease.requested", "lease.issued", "lease.ending", "lease.released"]);
+    let (role, target) = (&issued["details"]["role"], &issued["details"]["target"]);
+    for record in &life {
+        assert_eq!((&record["details"]["role"], &record["details"]["target"]), (role, target), "{record}");
+        assert_eq!(record["details"]["principal"], "app", "{record}");
+    }
+    let by_role = search(&["--role", role.as_str().unwrap(), "--action", "lease.released"]).await;
+    assert_eq!(by_role.len(), 1, "{by_role:?}");
+    assert!(search(&["--outcome", "refused", "--since", "1h"]).await.len() >= 2);
+    assert_eq!(search(&["--until", "2020-01-01"]).await, [Value::Null; 0]);
+    assert_eq!(search(&["-n", "2"]).await.len(), 2);
+
+    let events = root.mayfly(&["audit", "export", "--format", "ocsf", "--lease", lease]).await;
+    let classes: Vec<_> = lines(events.ok())
+        .iter()
+        .map(|event| (event["type_uid"].as_u64(), event["user"]["name"].clone()))
+        .collect();
+    let app = Value::from("app");
+    let expected = [300_599, 300_501, 300_599, 300_502].map(|kind| (Some(kind), app.clone()));
+    assert_eq!(classes, expected);
+
+    let bad = root.mayfly(&["audit", "search", "--lease", "x", "--role", "'; --"]).await;
+    bad.refused(6);
+    assert!(bad.err.contains("filter.lease") && bad.err.contains("filter.role"), "{}", bad.err);
+    let turned = root.mayfly(&["audit", "search", "--since", "2026-01-02", "--until", "2026-01-01"]).await;
+    turned.refused(6);
+    root.mayfly(&["audit", "search", "--since", "yesterday"]).await.refused(2);
+    let app = served.member("other", &[]).await;
+    app.mayfly(&["audit", "search"]).await.refused(4);
+    app.mayfly(&["audit", "export"]).await.refused(4);
+}
+
+#[tokio::test]
 async fn a_rotated_file_is_continued_by_the_next() {
     let home = Home::bare();
     let served = home.serve().await;

@@ -5,20 +5,23 @@ use std::sync::Arc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::super::{
-    call::{Call, Session, Shared},
-    convert,
-    feed::{Feed, Over},
-    page::{self, Listing},
-    parse::Fields,
-    status,
+use super::{
+    super::{
+        call::{Call, Session, Shared},
+        convert,
+        feed::{Feed, Over},
+        page::{self, Listing},
+        parse::Fields,
+        status,
+    },
+    audit_filter,
 };
 use crate::{
     api::proto::{
-        self, AuditRecord, ListAuditRecordsRequest, ListAuditRecordsResponse, TailAuditRecordsRequest,
-        TailAuditRecordsResponse,
+        self, AuditRecord, ListAuditRecordsRequest, ListAuditRecordsResponse, SearchAuditRecordsRequest,
+        SearchAuditRecordsResponse, TailAuditRecordsRequest, TailAuditRecordsResponse,
     },
-    audit::Record,
+    audit::{Found, FoundRecord, Order, Position, Record},
 };
 
 /// Records read at once when tailing.
@@ -57,6 +60,38 @@ impl proto::audit_service_server::AuditService for Service {
         let bounds = (size, false, self.0.reply_budget);
         let cut = listing.cut(&records, bounds, AuditRecord::clone, |record| record.seq.to_string());
         Ok(Response::new(ListAuditRecordsResponse { records: cut.messages, next_page_token: cut.next }))
+    }
+
+    async fn search_audit_records(
+        &self,
+        request: Request<SearchAuditRecordsRequest>,
+    ) -> Result<Response<SearchAuditRecordsResponse>, Status> {
+        let call = Call::of(request)?;
+        let message = &call.message;
+        let mut fields = Fields::default();
+        let size = fields.take("page_size", page::size(message.page_size));
+        let filter = audit_filter::parse(&mut fields, message.filter.as_ref());
+        let (Some(size), Some(filter)) = (size, filter) else { return Err(fields.refuse()) };
+        let listing = audit_filter::listing(&filter, message.newest_first);
+        let from = listing.cursor(&message.page_token, |text| text.parse::<Position>().ok());
+        let from = fields.take("page_token", from).ok_or_else(|| fields.refuse())?;
+        let order = if message.newest_first { Order::NewestFirst } else { Order::OldestFirst };
+        let limit = usize::try_from(size).unwrap_or(usize::MAX);
+        let found = self.0.issuer.search_audit(call.caller(), &filter, order, (from.as_ref(), limit)).await;
+        let Found { items, next } = found.map_err(|refusal| call.refused(&refusal))?;
+        let render = |item: FoundRecord| {
+            let record = convert::record(&item.record).map_err(|error| status::internal(&error))?;
+            Ok((AuditRecord { chain: item.chain, ..record }, item.next))
+        };
+        let items = items.into_iter().map(render).collect::<Result<Vec<_>, Status>>()?;
+        let bounds = (size, next.is_some(), self.0.reply_budget);
+        let cut = listing.cut(&items, bounds, |(record, _)| record.clone(), |(_, next)| next.to_string());
+        let on = match (items.len() == cut.messages.len(), next) {
+            // Behind the last record there may be some that were looked at in vain.
+            (true, Some(next)) => listing.token(next),
+            _ => cut.next,
+        };
+        Ok(Response::new(SearchAuditRecordsResponse { records: cut.messages, next_page_token: on }))
     }
 
     async fn tail_audit_records(

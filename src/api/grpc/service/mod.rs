@@ -1,6 +1,7 @@
 //! One file a service: parse, ask the issuer, render.
 
 pub(super) mod audit;
+mod audit_filter;
 pub(super) mod grant;
 pub(super) mod lease;
 pub(super) mod lock;

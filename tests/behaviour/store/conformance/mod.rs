@@ -1,6 +1,7 @@
 //! What every store must do. Each behaviour is a function of a store without content; `conformance!` makes one test of
 //! each for a way to open a store.
 
+mod audit;
 mod entries;
 mod found;
 mod leases;
@@ -18,7 +19,7 @@ use mayfly::{
 };
 
 pub(crate) use self::{
-    entries::*, found::*, leases::*, limits::*, listing::*, secrets::*, tally::*, whole_store::*,
+    audit::*, entries::*, found::*, leases::*, limits::*, listing::*, secrets::*, tally::*, whole_store::*,
 };
 
 /// How long anything may take that is expected to happen.
@@ -76,6 +77,8 @@ macro_rules! conformance {
             the_log_is_one_chain_whoever_writes,
             the_log_can_be_waited_for,
             a_refusal_is_recorded_by_itself,
+            records_are_found_by_what_they_tell_and_when,
+            a_part_of_a_chain_is_read_in_either_order,
             a_store_says_that_it_can_be_written,
             a_closed_store_refuses,
         }

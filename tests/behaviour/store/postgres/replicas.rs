@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use mayfly::{
+    audit::{AuditFilter, Order},
     clock::{Clock, ManualClock, SystemClock},
     domain::{EndCause, EndReport, Lease, LeaseEvent, LeaseId, LeaseLimits, TargetName},
     store::{
@@ -14,6 +15,7 @@ use mayfly::{
 use tokio::time::timeout;
 
 use super::{
+    super::conformance::find,
     super::fixtures::{at, draft, end_requested, ended, lease, live, records, token, unlimited},
     Place,
 };
@@ -219,6 +221,21 @@ async fn each_process_has_a_chain_of_its_own_and_sees_the_ends_of_the_others() {
     let others = a.other_chains().await.unwrap();
     let end = mayfly::audit::ChainHead { seq: 2, hash: of_b[1].hash };
     assert_eq!(others, [("b".to_owned(), end)]);
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn a_search_brings_the_records_of_all_processes_by_time() {
+    let Some((_place, a, b)) = two().await else { return };
+    for (second, store) in [(1, &a), (2, &b), (3, &b), (4, &a), (5, &b)] {
+        let told = draft("server.noted", lease(1, "a", "b").id);
+        store.record(mayfly::audit::Draft { at: at(second), ..told }).await.unwrap();
+    }
+    let store: Arc<dyn Store> = Arc::<PostgresStore>::clone(&a);
+    let found = find(&store, &AuditFilter::default(), Order::NewestFirst).await;
+    let places: Vec<_> = found.iter().map(|found| (found.chain.as_str(), found.record.seq)).collect();
+    assert_eq!(places, [("b", 3), ("a", 2), ("b", 2), ("b", 1), ("a", 1)]);
     a.close().await;
     b.close().await;
 }
