@@ -55,14 +55,7 @@ impl Application {
         let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
         let (rotator, rotations) = rotation(&config, &surroundings, &catalogue, credentials);
         let policies = Arc::new(PoliciesHandle::new(Policies::builtin()));
-        let reaper = Arc::new(Reaper::new(ReaperParts {
-            clock: Arc::clone(&surroundings.clock),
-            random: Arc::clone(&surroundings.random),
-            store: Arc::clone(&store),
-            catalogue: Arc::clone(&catalogue),
-            health: Arc::clone(&health),
-            metrics: Arc::clone(&metrics),
-        }));
+        let reaper = reaper(&surroundings, &store, &catalogue, &health, &metrics);
         let issuer = Issuer::new(IssuerParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
@@ -74,7 +67,8 @@ impl Application {
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
             policies: Arc::clone(&policies),
         });
-        let issuer = Arc::new(issuer.with_rotator(rotator));
+        let issuer =
+            Arc::new(issuer.with_rotator(rotator).with_people(Arc::clone(&keyring), config.sessions));
         let rounds = Arc::new(Rounds::new(RoundsParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
@@ -132,6 +126,24 @@ impl Application {
             grace,
         })
     }
+}
+
+/// What ends leases.
+fn reaper(
+    surroundings: &Surroundings,
+    store: &Arc<dyn Store>,
+    catalogue: &Arc<CatalogueHandle>,
+    health: &Arc<HealthBoard>,
+    metrics: &Arc<Metrics>,
+) -> Arc<Reaper> {
+    Arc::new(Reaper::new(ReaperParts {
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+        store: Arc::clone(store),
+        catalogue: Arc::clone(catalogue),
+        health: Arc::clone(health),
+        metrics: Arc::clone(metrics),
+    }))
 }
 
 /// What rotates administration passwords: when asked, and on schedule.

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, grant, health, lease, lock, reconcile, request, review, roles, run, serve, store, targets,
-    token, whoami,
+    doctor, exit, grant, health, invite, lease, lock, login, reconcile, request, review, roles, run, serve,
+    session, store, targets, token, user, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
@@ -106,6 +106,19 @@ pub enum Command {
     /// Follow and verify the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Sign in with a password, and a second factor where there is one
+    Login(login::LoginArgs),
+    /// Sign out: end the session of `mayfly login`
+    Logout(login::LogoutArgs),
+    /// See and end sessions of people who are signed in
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// Accounts of people: make and manage them (administrators), set your password and your second factor
+    #[command(subcommand, visible_alias = "users")]
+    User(user::UserCommand),
+    /// Contractors: invite them, or sign in with the code you were given
+    #[command(subcommand)]
+    Invite(invite::InviteCommand),
     /// Say who the server takes you for
     Whoami(whoami::WhoamiArgs),
     /// Ask whether the server serves; needs no token

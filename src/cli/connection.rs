@@ -22,10 +22,11 @@ use super::{
 };
 use crate::api::proto::{
     audit_service_client::AuditServiceClient, grant_service_client::GrantServiceClient,
-    lease_service_client::LeaseServiceClient, lock_service_client::LockServiceClient,
-    request_service_client::RequestServiceClient, role_service_client::RoleServiceClient,
-    server_service_client::ServerServiceClient, target_service_client::TargetServiceClient,
-    token_service_client::TokenServiceClient,
+    invitation_service_client::InvitationServiceClient, lease_service_client::LeaseServiceClient,
+    lock_service_client::LockServiceClient, request_service_client::RequestServiceClient,
+    role_service_client::RoleServiceClient, server_service_client::ServerServiceClient,
+    session_service_client::SessionServiceClient, target_service_client::TargetServiceClient,
+    token_service_client::TokenServiceClient, user_service_client::UserServiceClient,
 };
 
 /// Where the server is and how to call it.
@@ -41,7 +42,8 @@ pub struct ConnectionArgs {
         default_value = "http://127.0.0.1:7440"
     )]
     pub address: String,
-    /// File that holds the API token [else: the variable `MAYFLY_TOKEN`, else ~/.config/mayfly/token]
+    /// File that holds the API token [else: the variable `MAYFLY_TOKEN`, the session of
+    /// `mayfly login`, ~/.config/mayfly/token]
     #[arg(long, global = true, env = "MAYFLY_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Certificate authorities (PEM) to trust instead of the system's
@@ -104,10 +106,12 @@ impl Connection {
     /// When the address makes no sense, a file cannot be read, there is no token, or the token would travel in clear text.
     pub fn open(args: &ConnectionArgs) -> Result<Self, CliError> {
         let address = Address::parse(&args.address)?;
-        let token = token_source::find(args.token_file.as_deref(), |name| std::env::var(name).ok())?;
+        let token =
+            token_source::find(args.token_file.as_deref(), &args.address, |name| std::env::var(name).ok())?;
         if token.is_none() && args.client_certificate.is_none() {
-            return Err(CliError::new(Exit::Unauthenticated, "no API token")
-                .hint("set MAYFLY_TOKEN, or put the token into ~/.config/mayfly/token (chmod 600)")
+            return Err(CliError::new(Exit::Unauthenticated, "not signed in, and no API token")
+                .hint("people sign in with `mayfly login --user NAME`")
+                .hint("or set MAYFLY_TOKEN, or put an API token into ~/.config/mayfly/token (chmod 600)")
                 .hint(
                     "an administrator makes one with `mayfly token create --principal NAME --kind human`",
                 ));
@@ -116,6 +120,30 @@ impl Connection {
             address.refuse_clear_text()?;
         }
         Self::to(args, &address, token)
+    }
+
+    /// Prepares a line for signing in: passwords travel on it, so not in clear text to another machine.
+    ///
+    /// # Errors
+    /// When the address makes no sense, a file cannot be read, or a password would travel in clear text.
+    pub fn open_to_sign_in(args: &ConnectionArgs) -> Result<Self, CliError> {
+        let address = Address::parse(&args.address)?;
+        if !args.allow_clear_text {
+            address.refuse_clear_text()?;
+        }
+        Self::to(args, &address, None)
+    }
+
+    /// Prepares the line with the session that a file holds, whatever token there is besides.
+    ///
+    /// # Errors
+    /// When the address makes no sense, a file cannot be read, or the session would travel in clear text.
+    pub fn open_with_session(args: &ConnectionArgs, file: &Path) -> Result<Self, CliError> {
+        let address = Address::parse(&args.address)?;
+        if !args.allow_clear_text {
+            address.refuse_clear_text()?;
+        }
+        Self::to(args, &address, Some(token_source::of_file(file)?))
     }
 
     /// Prepares a line for calls that need no token; none is sent.
@@ -202,6 +230,21 @@ impl Connection {
     /// Tokens.
     pub fn tokens(&self) -> TokenServiceClient<Line> {
         TokenServiceClient::new(self.line.clone())
+    }
+
+    /// Accounts of people.
+    pub fn users(&self) -> UserServiceClient<Line> {
+        UserServiceClient::new(self.line.clone())
+    }
+
+    /// Signing in, and sessions.
+    pub fn sessions(&self) -> SessionServiceClient<Line> {
+        SessionServiceClient::new(self.line.clone())
+    }
+
+    /// Contractors' invitations.
+    pub fn invitations(&self) -> InvitationServiceClient<Line> {
+        InvitationServiceClient::new(self.line.clone())
     }
 
     /// The audit log.

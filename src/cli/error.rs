@@ -236,9 +236,12 @@ fn hints(status: &Status, details: &ErrorDetails) -> Vec<String> {
         hints.push(format!("try again in {}", duration::words(delay)));
     }
     match status.code() {
-        Code::Unauthenticated => {
-            hints.push("MAYFLY_TOKEN, --token-file or MAYFLY_TOKEN_FILE says which token to use".into());
-        }
+        Code::Unauthenticated => match details.error_info().map(|info| info.reason.as_str()) {
+            // Their messages say what to do, or nothing can be said.
+            Some(reason) if reason.starts_with("SESSION_") || reason.starts_with("SIGN_IN") => {}
+            Some("SECOND_FACTOR_REQUIRED") => {}
+            _ => hints.push("MAYFLY_TOKEN, --token-file or MAYFLY_TOKEN_FILE says which token to use".into()),
+        },
         Code::PermissionDenied => {
             hints.push("`mayfly whoami` and `mayfly roles ls` show what you may do".into());
         }

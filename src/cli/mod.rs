@@ -25,10 +25,13 @@ mod fake_server;
 pub mod grant;
 pub mod health;
 mod holding;
+pub mod invite;
 pub mod lease;
 pub mod lock;
+pub mod login;
 mod moment;
 mod output;
+mod prompt;
 pub mod reconcile;
 pub mod request;
 pub mod review;
@@ -36,12 +39,15 @@ pub mod roles;
 mod rotate;
 pub mod run;
 pub mod serve;
+pub mod session;
+mod session_file;
 pub mod store;
 mod table;
 pub mod targets;
 pub mod token;
 mod token_source;
 mod trial;
+pub mod user;
 mod view;
 mod view_request;
 pub mod whoami;
@@ -139,6 +145,11 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Token(command) => token::run(command, context).await,
         Command::Audit(command) => audit::run(command, context).await,
+        Command::Login(args) => login::login(args, context).await,
+        Command::Logout(args) => login::logout(args, context).await,
+        Command::Session(command) => session::run(command, context).await,
+        Command::User(command) => user::run(command, context).await,
+        Command::Invite(command) => invite::run(command, context).await,
         Command::Whoami(args) => whoami::run(args, context).await,
         Command::Health(args) => health::run(args, context).await,
         Command::Serve(args) => serve::run(args, context).await,

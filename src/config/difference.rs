@@ -38,6 +38,8 @@ pub enum Part {
     Log,
     /// `[sealing]`.
     Sealing,
+    /// `[sessions]`.
+    Sessions,
     /// `[metrics]`.
     Metrics,
     /// `[identity]`.
@@ -113,6 +115,10 @@ impl Config {
             c.restart("format", &self.log.format, &new.log.format);
         });
         part(Part::Sealing, "sealing", &|c| c.live("", &self.sealing.ids(), &new.sealing.ids()));
+        part(Part::Sessions, "sessions", &|c| {
+            c.restart("life", &self.sessions.life, &new.sessions.life);
+            c.restart("idle", &self.sessions.idle, &new.sessions.idle);
+        });
         part(Part::Metrics, "metrics", &|c| c.restart("listen", &self.metrics, &new.metrics));
         self.identity_difference(new, &mut changes);
         self.targets_difference(new, &mut changes);

@@ -19,6 +19,7 @@ mod sealing;
 mod secret;
 mod section;
 mod server;
+mod sessions;
 mod statement;
 mod store;
 mod target;
@@ -50,7 +51,7 @@ use self::{
 };
 use crate::{
     domain::{Role, RoleName, TargetName},
-    identity::IdentitySettings,
+    identity::{IdentitySettings, people::SessionSettings},
     sealing::Keyring,
     target::TargetSettings,
 };
@@ -76,6 +77,8 @@ pub struct Config {
     pub targets: BTreeMap<TargetName, TargetSettings>,
     /// What administration passwords are sealed with; empty: nothing is sealed.
     pub sealing: Keyring,
+    /// How long sessions of people last.
+    pub sessions: SessionSettings,
     /// How often the administration passwords of which targets are rotated.
     pub rotation: BTreeMap<TargetName, Duration>,
     /// The access profiles; each on one of `targets`.
@@ -147,6 +150,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     let bootstrap = server::bootstrap(&root.child("bootstrap"));
     let log = server::log(&root.child("log"));
     let sealing = sealing::sealing(&root.child("sealing"));
+    let sessions = sessions::sessions(&root.child("sessions"));
     let metrics = server::metrics(&root.child("metrics"));
     let identity = identity::identity(&root.child("identity"), server::verifies_clients(root));
     let drafts: Vec<_> = root
@@ -184,6 +188,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         identity: identity?,
         targets: targets?.into_iter().map(|target| (target.name.clone(), target)).collect(),
         sealing: sealing?,
+        sessions: sessions?,
         rotation,
         roles: roles?.into_iter().map(|role| (role.name.clone(), role)).collect(),
         labels,

@@ -35,7 +35,9 @@ pub use lease_state::{
 pub use lock::{Lock, LockSubject, LockSubjectError};
 pub use mark::{Mark, MarkError};
 pub use name::{GroupName, IdentityName, NameError, PrincipalName, RoleName, TargetName};
-pub use principal::{ADMINISTRATORS, Principal, PrincipalKind, PrincipalRef, UnknownPrincipalKind};
+pub use principal::{
+    ADMINISTRATORS, INVITED_ROLES, Principal, PrincipalKind, PrincipalRef, UnknownPrincipalKind,
+};
 pub use request::{
     Request, RequestEvent, RequestKind, RequestState, RequestTerms, Review, ReviewError, SignOff, Verdict,
 };

@@ -8,10 +8,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupName, PrincipalName};
+use super::{GroupName, PrincipalName, RoleName};
 
 /// The built-in group whose members may administer Mayfly itself.
 pub const ADMINISTRATORS: &str = "administrators";
+
+/// The attribute of an invited contractor with the roles the invitation is for, separated by blanks.
+pub const INVITED_ROLES: &str = "invited_roles";
 
 /// What kind of principal: it says how it came to be known, and policy may treat them differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,6 +81,12 @@ impl Principal {
     /// The name and kind, without the groups.
     pub fn reference(&self) -> PrincipalRef {
         PrincipalRef { name: self.name.clone(), kind: self.kind }
+    }
+
+    /// Whether a role is within its reach: for who was invited, only those of the invitation are.
+    pub fn reaches(&self, role: &RoleName) -> bool {
+        let invited = self.attributes.get(INVITED_ROLES);
+        invited.is_none_or(|roles| roles.split(' ').any(|one| one == role.as_str()))
     }
 
     /// Whether it belongs to a group.

@@ -8,6 +8,7 @@ use super::{
     ApiToken, IdentitiesHandle,
     assertion::{AssertionError, is_jwt},
     certificate::{CertificateError, ClientCertificate},
+    people,
 };
 use crate::{
     audit::{Actor, Draft},
@@ -105,6 +106,15 @@ pub enum AuthenticationError {
     /// A client certificate is not accepted.
     #[error("{0}")]
     Certificate(#[from] CertificateError),
+    /// Nobody here began this session.
+    #[error("unknown session: it was not begun here, or is long over; sign in with `mayfly login`")]
+    UnknownSession,
+    /// The session's time is over, or nobody used it for too long.
+    #[error("the session has expired; sign in again with `mayfly login`")]
+    SessionExpired,
+    /// The session was ended: signed out, revoked, or its account was disabled, removed or given another password.
+    #[error("the session was ended; sign in again with `mayfly login`")]
+    SessionEnded,
     /// The store cannot be asked, or cannot record the refusal.
     #[error("sign-in is not possible right now")]
     Store(#[from] StoreError),
@@ -207,6 +217,7 @@ impl Authenticator {
         match (presented.bearer, presented.certificate) {
             (Some(jwt), _) if is_jwt(jwt) => self.by_assertion(jwt, address, usage).await,
             (None, Some(certificate)) => self.by_certificate(certificate, address),
+            (Some(session), _) if people::is_session(session) => self.of_session(session, address).await,
             (bearer, _) => self.by_token(bearer, address).await,
         }
     }

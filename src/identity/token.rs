@@ -26,7 +26,7 @@ pub struct ApiToken(Zeroizing<String>);
 #[error("not a Mayfly token, or cut off: a token is \"mf_\" and 56 letters and digits")]
 pub struct TokenFormatError;
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut value = [0; 32];
     value.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     value
@@ -37,14 +37,34 @@ fn encode(bytes: &[u8]) -> String {
     encoding.encode(bytes).to_ascii_lowercase()
 }
 
+/// Draws a token that begins with `prefix`.
+pub(super) fn draw(prefix: &str, random: &dyn Random) -> Zeroizing<String> {
+    let mut bytes = Zeroizing::new([0; SECRET_BYTES + CHECK_BYTES]);
+    let (secret, check) = bytes.split_at_mut(SECRET_BYTES);
+    random.fill(secret);
+    check.copy_from_slice(sha256(secret).get(..CHECK_BYTES).unwrap_or_default());
+    Zeroizing::new(format!("{prefix}{}", encode(bytes.as_slice())))
+}
+
+/// The text, if it is a token that begins with `prefix`, whole and without a slip.
+pub(super) fn check(prefix: &str, text: &str) -> Result<Zeroizing<String>, TokenFormatError> {
+    let body = text.strip_prefix(prefix).ok_or(TokenFormatError)?;
+    let upper = Zeroizing::new(body.to_ascii_uppercase());
+    let bytes = Zeroizing::new(BASE32_NOPAD.decode(upper.as_bytes()).map_err(|_| TokenFormatError)?);
+    let (secret, check) = bytes.split_at_checked(SECRET_BYTES).ok_or(TokenFormatError)?;
+    if check.len() != CHECK_BYTES
+        || sha256(secret).get(..CHECK_BYTES) != Some(check)
+        || body != encode(&bytes)
+    {
+        return Err(TokenFormatError);
+    }
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
 impl ApiToken {
     /// Draws a token.
     pub fn generate(random: &dyn Random) -> Self {
-        let mut bytes = Zeroizing::new([0; SECRET_BYTES + CHECK_BYTES]);
-        let (secret, check) = bytes.split_at_mut(SECRET_BYTES);
-        random.fill(secret);
-        check.copy_from_slice(sha256(secret).get(..CHECK_BYTES).unwrap_or_default());
-        Self(Zeroizing::new(format!("{TOKEN_PREFIX}{}", encode(bytes.as_slice()))))
+        Self(draw(TOKEN_PREFIX, random))
     }
 
     /// The digest under which it is kept.
@@ -62,17 +82,7 @@ impl FromStr for ApiToken {
     type Err = TokenFormatError;
 
     fn from_str(text: &str) -> Result<Self, TokenFormatError> {
-        let body = text.strip_prefix(TOKEN_PREFIX).ok_or(TokenFormatError)?;
-        let upper = Zeroizing::new(body.to_ascii_uppercase());
-        let bytes = Zeroizing::new(BASE32_NOPAD.decode(upper.as_bytes()).map_err(|_| TokenFormatError)?);
-        let (secret, check) = bytes.split_at_checked(SECRET_BYTES).ok_or(TokenFormatError)?;
-        if check.len() != CHECK_BYTES
-            || sha256(secret).get(..CHECK_BYTES) != Some(check)
-            || body != encode(&bytes)
-        {
-            return Err(TokenFormatError);
-        }
-        Ok(Self(Zeroizing::new(text.to_owned())))
+        check(TOKEN_PREFIX, text).map(Self)
     }
 }
 

@@ -35,6 +35,14 @@ pub enum RefusalKind {
     TargetRefused,
     /// The configuration lacks what this needs.
     NotConfigured,
+    /// Somebody could not be signed in; why is not told.
+    SignInRefused,
+    /// The password was right, and a second factor is needed.
+    SecondFactorRequired,
+    /// As things stand it is not possible.
+    Precondition,
+    /// There is one of that name already.
+    Exists,
     /// The store cannot be used right now.
     StoreUnavailable,
     /// Mayfly is shutting down.
@@ -58,6 +66,10 @@ impl RefusalKind {
             RefusalKind::TargetUnavailable => "TARGET_UNAVAILABLE",
             RefusalKind::TargetRefused => "TARGET_REFUSED",
             RefusalKind::NotConfigured => "NOT_CONFIGURED",
+            RefusalKind::SignInRefused => "SIGN_IN_REFUSED",
+            RefusalKind::SecondFactorRequired => "SECOND_FACTOR_REQUIRED",
+            RefusalKind::Precondition => "PRECONDITION",
+            RefusalKind::Exists => "EXISTS",
             RefusalKind::StoreUnavailable => "STORE_UNAVAILABLE",
             RefusalKind::ShuttingDown => "SHUTTING_DOWN",
             RefusalKind::Internal => "INTERNAL",
@@ -78,6 +90,10 @@ impl RefusalKind {
             RefusalKind::Ended => "ended",
             RefusalKind::TargetUnavailable => "target_unavailable",
             RefusalKind::TargetRefused => "target_refused",
+            RefusalKind::SignInRefused => "sign_in_refused",
+            RefusalKind::SecondFactorRequired => "second_factor_required",
+            RefusalKind::Precondition => "precondition",
+            RefusalKind::Exists => "exists",
             RefusalKind::StoreUnavailable => "store_unavailable",
             RefusalKind::ShuttingDown => "shutting_down",
             RefusalKind::Internal => "internal",
@@ -130,7 +146,7 @@ impl Refusal {
         self
     }
 
-    fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(super) fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }

@@ -13,6 +13,7 @@ mod error;
 mod issue;
 mod lock;
 mod look;
+mod people;
 mod recognise;
 mod reconcile;
 mod renew;
@@ -28,6 +29,7 @@ pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;
 pub use lock::{Ended, NewLock};
 pub use look::{AuditPage, RoleCheck, TargetStatus};
+pub use people::{Attempt, Begun, Enrolling, Invited, NewInvitation, NewPassword, NewUser, Offered};
 pub use recognise::{KnownServers, Succession};
 pub use reconcile::{
     Answer, Counts, Discrepancy, DiscrepancyKind, Mode, ReconcileError, ReconcileReport, Reconciler,
@@ -68,6 +70,7 @@ pub struct Issuer {
     renewing: Arc<renew::UnderWay>,
     reconciler: Arc<Reconciler>,
     rotator: Option<Arc<Rotator>>,
+    people: people::People,
     tasks: TaskTracker,
 }
 
@@ -120,6 +123,7 @@ impl Issuer {
             renewing,
             reconciler,
             rotator: None,
+            people: people::People::new(),
             tasks: TaskTracker::new(),
         }
     }

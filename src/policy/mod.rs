@@ -229,6 +229,12 @@ pub fn is_administrator(principal: &Principal) -> bool {
 }
 
 fn issue(principal: &Principal, role: &Role) -> Decision {
+    if !principal.reaches(&role.name) {
+        return Decision::deny(format!(
+            "the invitation of {} is not for the role {}",
+            principal.name, role.name
+        ));
+    }
     match role.allows(principal) {
         Some(subject) => Decision::allow(format!("roles/{}: allow {subject}", role.name)),
         None => Decision::deny(format!(

@@ -8,4 +8,4 @@ mod key;
 mod sealed;
 
 pub use key::{KeyError, KeyId, Keyring, KeyringHandle, SealingKey};
-pub use sealed::{Place, SealError, Sealed, SealedTextError};
+pub use sealed::{Bound, Holder, Place, SealError, Sealed, SealedTextError};

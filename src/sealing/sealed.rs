@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{KeyId, Keyring, SealingKey};
 use crate::{
-    domain::{InstanceId, Password, TargetName},
+    domain::{InstanceId, Password, PrincipalName, TargetName},
     random::Random,
 };
 
@@ -26,15 +26,41 @@ pub struct Place<'a> {
     pub account: &'a str,
 }
 
-impl Place<'_> {
-    /// What is authenticated beside the password: each part with its length before it, so that none can run into another.
-    fn associated_data(&self, key: KeyId) -> Vec<u8> {
-        let (instance, key) = (self.instance.to_string(), key.to_string());
-        let parts =
-            ["mayfly administration password", FORM, &key, &instance, self.target.as_str(), self.account];
-        let length = |part: &str| u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes();
-        parts.iter().flat_map(|part| [&length(part)[..], part.as_bytes()].concat()).collect()
+/// Whose sealed second factor it is. It opens for nobody else, and as nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder<'a> {
+    /// The installation whose store it is in.
+    pub instance: InstanceId,
+    /// The user.
+    pub user: &'a PrincipalName,
+}
+
+/// Where something sealed belongs: it opens nowhere else.
+pub trait Bound {
+    /// What is authenticated beside what is sealed: what it is, then where it belongs.
+    fn parts(&self) -> Vec<String>;
+}
+
+impl Bound for Place<'_> {
+    fn parts(&self) -> Vec<String> {
+        let place = [self.instance.to_string(), self.target.to_string(), self.account.to_owned()];
+        ["mayfly administration password".to_owned()].into_iter().chain(place).collect()
     }
+}
+
+impl Bound for Holder<'_> {
+    fn parts(&self) -> Vec<String> {
+        vec!["mayfly second factor".to_owned(), self.instance.to_string(), self.user.to_string()]
+    }
+}
+
+/// Each part with its length before it, so that none can run into another.
+fn associated_data(bound: &impl Bound, key: KeyId) -> Vec<u8> {
+    let mut parts = bound.parts();
+    // After what it is, and before where it belongs.
+    parts.splice(1..1, [FORM.to_owned(), key.to_string()]);
+    let length = |part: &str| u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes();
+    parts.iter().flat_map(|part| [&length(part)[..], part.as_bytes()].concat()).collect()
 }
 
 /// A sealed password: fit to be stored and backed up. Its text form is `v1.KEY.BASE64`.
@@ -108,7 +134,7 @@ impl Keyring {
     /// [`SealError::NoKey`].
     pub fn seal(
         &self,
-        place: Place<'_>,
+        place: impl Bound + Copy,
         password: &Password,
         random: &dyn Random,
     ) -> Result<Sealed, SealError> {
@@ -116,7 +142,7 @@ impl Keyring {
         let mut nonce = [0; NONCE_LEN];
         random.fill(&mut nonce);
         let mut text = Zeroizing::new(password.expose().as_bytes().to_vec());
-        let associated = Aad::from(place.associated_data(key.id()));
+        let associated = Aad::from(associated_data(&place, key.id()));
         let sealed = cipher(key).and_then(|cipher| {
             let nonce = Nonce::assume_unique_for_key(nonce);
             cipher.seal_in_place_append_tag(nonce, associated, &mut *text).ok()
@@ -131,14 +157,14 @@ impl Keyring {
     ///
     /// # Errors
     /// [`SealError::MissingKey`] and [`SealError::Broken`].
-    pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Password, SealError> {
+    pub fn open(&self, place: impl Bound + Copy, sealed: &Sealed) -> Result<Password, SealError> {
         let key = self.find(sealed.key).ok_or(SealError::MissingKey(sealed.key))?;
         let broken = SealError::Broken(key.id());
         let (nonce, body) = sealed.body.split_at_checked(NONCE_LEN).ok_or(broken)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| broken)?;
         let mut body = Zeroizing::new(body.to_vec());
         let cipher = cipher(key).ok_or(broken)?;
-        let associated = Aad::from(place.associated_data(key.id()));
+        let associated = Aad::from(associated_data(&place, key.id()));
         let text = cipher.open_in_place(nonce, associated, &mut body).map_err(|_| broken)?;
         std::str::from_utf8(text).map(|text| Password::new(text.to_owned())).map_err(|_| broken)
     }
@@ -194,6 +220,19 @@ mod tests {
         ] {
             assert_eq!(keys.open(other, &sealed).unwrap_err(), SealError::Broken(sealed.key()), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_second_factor_opens_for_its_user_only_and_is_no_password() {
+        let (alice, bob) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+        let instance: InstanceId = "7e57000000000000000a".parse().unwrap();
+        let keys = keyring(&[1]);
+        let holder = Holder { instance, user: &alice };
+        let sealed = keys.seal(holder, &password(), &SeededRandom::new(9)).unwrap();
+        assert_eq!(keys.open(holder, &sealed).unwrap().expose(), password().expose());
+        assert!(keys.open(Holder { instance, user: &bob }, &sealed).is_err());
+        let target = "alice".parse().unwrap();
+        assert!(keys.open(Place { instance, target: &target, account: "" }, &sealed).is_err());
     }
 
     #[test]

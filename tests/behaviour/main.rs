@@ -16,6 +16,7 @@ mod locks;
 mod metrics;
 mod mysql;
 mod outages;
+mod people;
 mod postgres;
 mod program;
 mod reconcile;

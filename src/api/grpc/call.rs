@@ -1,12 +1,12 @@
 //! What a service knows of a call beside its message.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 use zeroize::Zeroizing;
 
-use super::{deadline::Deadline, status, streams::Streams};
+use super::{connection::Peer, deadline::Deadline, status, streams::Streams};
 use crate::{
     identity::{Authenticator, Caller, Presented, certificate::ClientCertificate},
     issuer::{Issuer, Refusal},
@@ -98,6 +98,22 @@ impl<T> Call<T> {
     /// What the caller is told of a refusal.
     pub(super) fn refused(&self, refusal: &Refusal) -> Status {
         status::refused(self.caller(), refusal)
+    }
+}
+
+/// A call that needs no token: where it comes from, and its message.
+pub(super) struct OpenCall<T> {
+    /// Where from.
+    pub(super) address: Option<IpAddr>,
+    /// What.
+    pub(super) message: T,
+}
+
+impl<T> OpenCall<T> {
+    /// The call a request is.
+    pub(super) fn of(request: Request<T>) -> Self {
+        let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_canonical());
+        Self { address, message: request.into_inner() }
     }
 }
 

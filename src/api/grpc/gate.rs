@@ -42,6 +42,9 @@ const REJECTIONS: (u32, u32) = (1, 20);
 /// Calls at once of callers without a token. They have places of their own, so that nobody unknown takes those of callers.
 const OPEN_CALLS: usize = 64;
 
+/// Attempts to sign in from one address: a household of people behind one, and no more guesses than that.
+const SIGN_INS: (u32, u32) = (1, 20);
+
 /// When trying again makes sense after too many calls at once.
 const OVERLOADED: Duration = Duration::from_millis(500);
 
@@ -52,6 +55,8 @@ enum Access {
     Probe,
     /// Anybody, but only so many at once.
     Open,
+    /// Anybody, so many at once, and so often from one address: what is presented is in the message.
+    SignIn,
     /// Only callers with a token.
     Authenticated,
 }
@@ -66,6 +71,14 @@ impl Access {
         {
             return Access::Open;
         }
+        if matches!(
+            path,
+            "/mayfly.v1.InvitationService/ClaimInvitation"
+                | "/mayfly.v1.SessionService/SignIn"
+                | "/mayfly.v1.UserService/EnrolUser"
+        ) {
+            return Access::SignIn;
+        }
         Access::Authenticated
     }
 }
@@ -77,6 +90,7 @@ pub(super) struct Gatekeeper {
     open_calls: Semaphore,
     rate: Option<RateLimiter<PrincipalName>>,
     rejections: Option<RateLimiter<IpAddr>>,
+    sign_ins: Option<RateLimiter<IpAddr>>,
 }
 
 impl Gatekeeper {
@@ -85,13 +99,16 @@ impl Gatekeeper {
         authenticator: Arc<Authenticator>,
         clock: &Arc<dyn Clock>,
     ) -> Self {
-        let (per_second, burst) = REJECTIONS;
+        let per_address = |(per_second, burst)| {
+            Rate::new(per_second, burst).map(|rate| RateLimiter::new(Arc::clone(clock), rate))
+        };
         Self {
             authenticator,
             calls: Semaphore::new(settings.max_concurrent_calls.min(Semaphore::MAX_PERMITS)),
             open_calls: Semaphore::new(OPEN_CALLS),
             rate: settings.rate_per_principal.map(|rate| RateLimiter::new(Arc::clone(clock), rate)),
-            rejections: Rate::new(per_second, burst).map(|rate| RateLimiter::new(Arc::clone(clock), rate)),
+            rejections: per_address(REJECTIONS),
+            sign_ins: per_address(SIGN_INS),
         }
     }
 
@@ -102,7 +119,7 @@ impl Gatekeeper {
         let access = Access::to(request.uri().path());
         let places = match access {
             Access::Probe => return Ok(infallible(inner.call(request).await)),
-            Access::Open => &self.open_calls,
+            Access::Open | Access::SignIn => &self.open_calls,
             Access::Authenticated => &self.calls,
         };
         // Held until the reply begins: a unary call is over by then, and streams have a limit of their own.
@@ -114,6 +131,9 @@ impl Gatekeeper {
         let peer = request.extensions().get::<Peer>();
         let address = peer.map(|peer| peer.address.ip().to_canonical());
         let certificate = peer.and_then(|peer| peer.certificate.clone());
+        if access == Access::SignIn {
+            self.admit_attempt(address)?;
+        }
         let span =
             tracing::info_span!("call", path = request.uri().path(), principal = tracing::field::Empty);
         let work = async {
@@ -153,6 +173,16 @@ impl Gatekeeper {
             return Err(status::exhausted("RATE_LIMITED", caller.principal.name.as_str(), message, wait));
         }
         Ok(Session::new(caller, bearer, certificate))
+    }
+
+    /// Lets an attempt to sign in pass, unless its address made too many.
+    fn admit_attempt(&self, address: Option<IpAddr>) -> Result<(), Status> {
+        let key = address.map_or(IpAddr::from([0, 0, 0, 0]), network_of);
+        let taken = self.sign_ins.as_ref().map_or(Ok(()), |sign_ins| sign_ins.take(key));
+        taken.map_err(|wait| {
+            let message = "too many attempts to sign in came from this address";
+            status::exhausted("SIGN_INS_LIMITED", "address", message, wait)
+        })
     }
 
     /// Audits a rejection, unless its address has had so many that they are a flood.
@@ -255,11 +285,19 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_reflection_and_server_info_pass_without_a_token() {
+    fn only_probes_reflection_server_info_and_sign_in_pass_without_a_token() {
         for (path, access) in [
             ("/grpc.health.v1.Health/Check", Access::Probe),
             ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Open),
             ("/mayfly.v1.ServerService/GetServerInfo", Access::Open),
+            ("/mayfly.v1.SessionService/SignIn", Access::SignIn),
+            ("/mayfly.v1.UserService/EnrolUser", Access::SignIn),
+            ("/mayfly.v1.InvitationService/ClaimInvitation", Access::SignIn),
+            ("/mayfly.v1.InvitationService/CreateInvitation", Access::Authenticated),
+            ("/mayfly.v1.SessionService/StepUp", Access::Authenticated),
+            ("/mayfly.v1.SessionService/ListSignInSessions", Access::Authenticated),
+            ("/mayfly.v1.UserService/CreateUser", Access::Authenticated),
+            ("/mayfly.v1.UserService/ChangePassword", Access::Authenticated),
             ("/mayfly.v1.ServerService/GetServerInfo/", Access::Authenticated),
             ("/mayfly.v1.ServerService/WhoAmI", Access::Authenticated),
             ("/mayfly.v1.LeaseService/IssueLease", Access::Authenticated),

@@ -15,7 +15,7 @@ use super::{
     call::Shared,
     gate::{GateLayer, Gatekeeper},
     listener,
-    service::{audit, grant, lease, lock, request, role, server, target, token},
+    service::{audit, grant, invitation, lease, lock, request, role, server, session, target, token, user},
     settings::GrpcSettings,
     streams::Streams,
     tls::{TlsError, TlsHandle},
@@ -25,10 +25,11 @@ use crate::{
         DESCRIPTORS,
         proto::{
             audit_service_server::AuditServiceServer, grant_service_server::GrantServiceServer,
-            lease_service_server::LeaseServiceServer, lock_service_server::LockServiceServer,
-            request_service_server::RequestServiceServer, role_service_server::RoleServiceServer,
-            server_service_server::ServerServiceServer, target_service_server::TargetServiceServer,
-            token_service_server::TokenServiceServer,
+            invitation_service_server::InvitationServiceServer, lease_service_server::LeaseServiceServer,
+            lock_service_server::LockServiceServer, request_service_server::RequestServiceServer,
+            role_service_server::RoleServiceServer, server_service_server::ServerServiceServer,
+            session_service_server::SessionServiceServer, target_service_server::TargetServiceServer,
+            token_service_server::TokenServiceServer, user_service_server::UserServiceServer,
         },
     },
     clock::Clock,
@@ -52,17 +53,20 @@ const HEADER_BYTES: u32 = 32 * 1024;
 const REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// Names under which health is told: the whole server, and each service.
-const HEALTH: [&str; 10] = [
+const HEALTH: [&str; 13] = [
     "",
     AuditServiceServer::<()>::NAME,
     GrantServiceServer::<()>::NAME,
+    InvitationServiceServer::<()>::NAME,
     LeaseServiceServer::<()>::NAME,
     LockServiceServer::<()>::NAME,
     RequestServiceServer::<()>::NAME,
     RoleServiceServer::<()>::NAME,
     ServerServiceServer::<()>::NAME,
+    SessionServiceServer::<()>::NAME,
     TargetServiceServer::<()>::NAME,
     TokenServiceServer::<()>::NAME,
+    UserServiceServer::<()>::NAME,
 ];
 
 /// Why the server could not be bound.
@@ -215,13 +219,16 @@ impl Bound {
             .layer(GateLayer(Arc::new(keeper)))
             .add_service(bounded!(AuditServiceServer, audit::Service(Arc::clone(&shared))))
             .add_service(bounded!(GrantServiceServer, grant::Service(Arc::clone(&shared))))
+            .add_service(bounded!(InvitationServiceServer, invitation::Service(Arc::clone(&shared))))
             .add_service(bounded!(LeaseServiceServer, lease::Service(Arc::clone(&shared))))
             .add_service(bounded!(LockServiceServer, lock::Service(Arc::clone(&shared))))
             .add_service(bounded!(RequestServiceServer, request::Service(Arc::clone(&shared))))
             .add_service(bounded!(RoleServiceServer, role::Service(Arc::clone(&shared))))
-            .add_service(bounded!(ServerServiceServer, server::Service))
+            .add_service(bounded!(ServerServiceServer, server::Service(Arc::clone(&shared))))
+            .add_service(bounded!(SessionServiceServer, session::Service(Arc::clone(&shared))))
             .add_service(bounded!(TargetServiceServer, target::Service(Arc::clone(&shared))))
             .add_service(bounded!(TokenServiceServer, token::Service(Arc::clone(&shared))))
+            .add_service(bounded!(UserServiceServer, user::Service(Arc::clone(&shared))))
             .add_service(reflection))
     }
 }

@@ -29,12 +29,14 @@ fn code(kind: RefusalKind) -> Code {
         RefusalKind::Denied => Code::PermissionDenied,
         RefusalKind::Invalid(_) => Code::InvalidArgument,
         RefusalKind::LimitReached => Code::ResourceExhausted,
-        RefusalKind::KeyReused => Code::AlreadyExists,
+        RefusalKind::SignInRefused | RefusalKind::SecondFactorRequired => Code::Unauthenticated,
+        RefusalKind::KeyReused | RefusalKind::Exists => Code::AlreadyExists,
         RefusalKind::InProgress => Code::Aborted,
         RefusalKind::Locked
         | RefusalKind::Ended
         | RefusalKind::TargetRefused
-        | RefusalKind::NotConfigured => Code::FailedPrecondition,
+        | RefusalKind::NotConfigured
+        | RefusalKind::Precondition => Code::FailedPrecondition,
         RefusalKind::TargetUnavailable | RefusalKind::StoreUnavailable | RefusalKind::ShuttingDown => {
             Code::Unavailable
         }
@@ -67,6 +69,26 @@ pub(super) fn refused(caller: &Caller, refusal: &Refusal) -> Status {
             }
         }
         _ => {}
+    }
+    if let Some(wait) = refusal.retry_after {
+        details.set_retry_info(Some(wait));
+    }
+    Status::with_error_details(code(refusal.kind), message, details)
+}
+
+/// What somebody is told who is not known yet.
+pub(super) fn refused_stranger(refusal: &Refusal) -> Status {
+    let kind = refusal.kind.reason();
+    let error: &dyn Error = refusal;
+    match code(refusal.kind) {
+        Code::Internal => tracing::error!(kind, error, "refused"),
+        Code::Unavailable | Code::FailedPrecondition => tracing::warn!(kind, error, "refused"),
+        _ => tracing::debug!(kind, error, "refused"),
+    }
+    let message = bounded(&refusal.message);
+    let mut details = details(kind);
+    if let RefusalKind::Invalid(field) = refusal.kind {
+        details.add_bad_request_violation(field, message);
     }
     if let Some(wait) = refusal.retry_after {
         details.set_retry_info(Some(wait));
@@ -120,6 +142,9 @@ pub(super) fn unauthenticated(error: &AuthenticationError) -> Status {
         }
         AuthenticationError::Assertion(_) => "ASSERTION_REFUSED",
         AuthenticationError::Certificate(_) => "CERTIFICATE_REFUSED",
+        AuthenticationError::UnknownSession => "SESSION_UNKNOWN",
+        AuthenticationError::SessionExpired => "SESSION_EXPIRED",
+        AuthenticationError::SessionEnded => "SESSION_ENDED",
         AuthenticationError::Store(_) => {
             return cannot_sign_in(error, RefusalKind::StoreUnavailable.reason());
         }
@@ -205,6 +230,10 @@ mod tests {
             (RefusalKind::TargetUnavailable, Code::Unavailable),
             (RefusalKind::TargetRefused, Code::FailedPrecondition),
             (RefusalKind::NotConfigured, Code::FailedPrecondition),
+            (RefusalKind::SignInRefused, Code::Unauthenticated),
+            (RefusalKind::SecondFactorRequired, Code::Unauthenticated),
+            (RefusalKind::Precondition, Code::FailedPrecondition),
+            (RefusalKind::Exists, Code::AlreadyExists),
             (RefusalKind::StoreUnavailable, Code::Unavailable),
             (RefusalKind::ShuttingDown, Code::Unavailable),
             (RefusalKind::Internal, Code::Internal),

@@ -7,5 +7,6 @@ mod leases;
 mod limits;
 mod rig;
 mod serving;
+mod signing_in;
 mod tls;
 mod watching;

@@ -10,6 +10,7 @@ mod leases;
 mod locking;
 mod looking;
 mod numbers;
+mod people;
 mod process;
 mod refusals;
 mod reloading;

@@ -113,6 +113,13 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Writes to its standard input.
+    pub(super) async fn say(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(text.as_bytes()).await.unwrap();
+        stdin.flush().await.unwrap();
+    }
+
     /// Writes to its standard input, and closes it.
     pub(super) async fn feed(&mut self, text: &str) {
         self.child.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();

@@ -14,12 +14,13 @@ use mayfly::{
         Engine, HostPattern, Lease, LeaseId, LeaseLimits, LeaseState, OwnedObjects, Password, Principal,
         PrincipalKind, Role, RoleName, StateName, Statements, TargetName, TokenId, Ttl, TtlBounds,
     },
-    identity::Caller,
+    identity::{Caller, people::SessionSettings},
     issuer::{Catalogue, CatalogueHandle, IssueRequest, Issued, Issuer, IssuerParts, KnownServers, Refusal},
     metrics::Metrics,
     random::SystemRandom,
     reaper::{Reaper, ReaperParts},
     sandbox::{Sample, Server},
+    sealing::{Keyring, KeyringHandle},
     store::{
         Store, StoreErrorKind,
         sqlite::{SqliteOptions, SqliteStore},
@@ -115,6 +116,30 @@ impl Database {
             approval: Vec::new(),
         }
     }
+}
+
+/// The sealing key of every world.
+pub(crate) fn keyring() -> Keyring {
+    Keyring::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap()
+}
+
+/// Another issuer over the same store, as another process would be.
+pub(crate) fn issuer_over(world: &World) -> Issuer {
+    Issuer::new(IssuerParts {
+        policies: Arc::default(),
+        clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+        random: Arc::new(SystemRandom),
+        store: Arc::clone(&world.store) as Arc<dyn Store>,
+        catalogue: Arc::clone(&world.catalogue),
+        servers: Arc::new(KnownServers::new(
+            Arc::clone(&world.clock) as Arc<dyn Clock>,
+            Arc::clone(&world.store) as Arc<dyn Store>,
+            Arc::clone(&world.health),
+        )),
+        health: Arc::clone(&world.health),
+        metrics: Arc::clone(&world.metrics),
+        reaper: Arc::clone(&world.reaper) as Arc<_>,
+    })
 }
 
 /// Seconds as a TTL.
@@ -214,7 +239,7 @@ impl World {
             health: Arc::clone(&health),
             metrics: Arc::clone(&metrics),
         }));
-        let issuer = Arc::new(Issuer::new(IssuerParts {
+        let issuer = Issuer::new(IssuerParts {
             policies: Arc::default(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             random: Arc::new(SystemRandom),
@@ -228,7 +253,9 @@ impl World {
             health: Arc::clone(&health),
             metrics: Arc::clone(&metrics),
             reaper: Arc::clone(&reaper) as Arc<_>,
-        }));
+        });
+        let keyring = Arc::new(KeyringHandle::new(keyring()));
+        let issuer = Arc::new(issuer.with_people(keyring, SessionSettings::default()));
         reaper.open_lanes().await.unwrap();
         Self { clock, store, issuer, reaper, catalogue, health, metrics, directory }
     }

@@ -3,11 +3,14 @@
 pub(super) mod audit;
 mod audit_filter;
 pub(super) mod grant;
+pub(super) mod invitation;
 pub(super) mod lease;
 pub(super) mod lock;
 pub(super) mod request;
 pub(super) mod role;
 pub(super) mod server;
+pub(super) mod session;
 pub(super) mod target;
 pub(super) mod token;
+pub(super) mod user;
 mod watch;
