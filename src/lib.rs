@@ -12,6 +12,7 @@
 //! - [`audit`] — what happened, as a hash chain anybody can verify.
 //! - [`store`] — leases, tokens and audit records, durable.
 //! - [`target`] — the databases on which accounts are created and removed.
+//! - [`notify`] — tells people and programs what happens.
 //! - [`issuer`] — the use cases: issue, renew, release, revoke.
 //! - [`reaper`] — ends what is due, until it is gone.
 //! - [`api`] — the gRPC face of the issuer.
@@ -34,6 +35,7 @@ pub mod domain;
 pub mod identity;
 pub mod issuer;
 pub mod metrics;
+pub mod notify;
 pub mod policy;
 pub mod random;
 pub mod reaper;

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use super::{Application, Reloader, StartError, open::open_store, reload::Parts};
+use super::{Application, Reloader, StartError, notifier::Notifier, open::open_store, reload::Parts};
 use crate::{
     api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
@@ -67,8 +67,13 @@ impl Application {
             reaper: Arc::clone(&reaper) as Arc<dyn DueNotice>,
             policies: Arc::clone(&policies),
         });
-        let issuer =
-            Arc::new(issuer.with_rotator(rotator).with_people(Arc::clone(&keyring), config.sessions));
+        let notifier = Notifier::new(&config, &surroundings, &store, &metrics)?;
+        let issuer = Arc::new(
+            issuer
+                .with_rotator(rotator)
+                .with_channels(notifier.channels())
+                .with_people(Arc::clone(&keyring), config.sessions),
+        );
         let rounds = Arc::new(Rounds::new(RoundsParts {
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
@@ -81,10 +86,7 @@ impl Application {
         let server =
             GrpcServer::bind(settings, Arc::clone(&issuer), authenticator, Arc::clone(&surroundings.clock))
                 .await?;
-        let sink = match &config.audit.file {
-            Some(path) => Some(FileSink::open(path, Arc::clone(&store) as Arc<dyn AuditLog>).await?),
-            None => None,
-        };
+        let sink = audit_file(&config, &store).await?;
         let scrape = Scrape {
             clock: Arc::clone(&surroundings.clock),
             metrics,
@@ -108,6 +110,7 @@ impl Application {
             tls: server.tls(),
             identities,
             audit_file: sink.as_ref().map(FileSink::reopener),
+            channels: notifier.channels(),
             config,
         });
         let clock = surroundings.clock;
@@ -118,6 +121,7 @@ impl Application {
             reaper,
             rounds,
             rotations,
+            notifier,
             server,
             sink,
             numbers,
@@ -178,6 +182,12 @@ fn authentication(
     let identities = Arc::new(IdentitiesHandle::new(identities));
     let authenticator = Authenticator::new(Arc::clone(store), Arc::clone(&surroundings.clock));
     Ok((Arc::new(authenticator.trusting(Arc::clone(&identities))), identities))
+}
+
+/// The copy of the audit log in a file, where one is configured.
+async fn audit_file(config: &Config, store: &Arc<dyn Store>) -> Result<Option<FileSink>, StartError> {
+    let Some(path) = &config.audit.file else { return Ok(None) };
+    Ok(Some(FileSink::open(path, Arc::clone(store) as Arc<dyn AuditLog>).await?))
 }
 
 async fn listen_for_scrapes(config: &Config, scrape: Scrape) -> Result<Option<MetricsListener>, StartError> {

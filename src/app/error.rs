@@ -8,6 +8,7 @@ use crate::{
     domain::TargetName,
     identity::IdentityError,
     issuer::Refusal,
+    notify::TransportError,
     store::StoreError,
     target::TargetError,
 };
@@ -41,6 +42,9 @@ pub enum StartError {
     /// Those whose word is taken for who calls.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A channel of notifications.
+    #[error(transparent)]
+    Notifications(#[from] TransportError),
     /// Listening.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -86,6 +90,9 @@ pub enum ReloadError {
     /// The certificate files.
     #[error("server.tls: {0}")]
     Tls(#[from] TlsError),
+    /// A channel of notifications.
+    #[error(transparent)]
+    Notifications(#[from] TransportError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),

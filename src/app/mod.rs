@@ -4,6 +4,7 @@
 
 mod assemble;
 mod error;
+mod notifier;
 mod open;
 mod reload;
 mod standing;
@@ -17,6 +18,7 @@ pub use error::{ReloadError, StartError};
 pub use open::shared_store;
 pub use reload::Reloader;
 
+use self::notifier::Notifier;
 use crate::{
     api::grpc::Bound,
     audit::{Actor, Draft, FileSink, OTHER_CHAINS, REPLICA},
@@ -37,6 +39,7 @@ pub struct Application {
     reaper: Arc<Reaper>,
     rounds: Arc<Rounds>,
     rotations: Arc<Rotations>,
+    notifier: Notifier,
     server: Bound,
     sink: Option<FileSink>,
     numbers: Option<MetricsListener>,
@@ -81,6 +84,7 @@ impl Application {
         self.rounds.open();
         crash::here(Point::StartRecovering);
         self.rotations.start();
+        self.notifier.start();
         let sink = self.sink.map(follow);
         let numbers_stop = CancellationToken::new();
         if let Some(numbers) = self.numbers {
@@ -98,6 +102,7 @@ impl Application {
             self.rounds.stop().await;
             self.reaper.stop().await;
             self.rotations.stop().await;
+            self.notifier.stop().await;
         });
         if drained.await.is_err() {
             tracing::warn!(grace = ?self.grace, "not everything under way ended in time; it is taken up at the next start");

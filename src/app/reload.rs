@@ -12,6 +12,7 @@ use crate::{
     domain::TargetName,
     identity::{Identities, IdentitiesHandle},
     issuer::{Catalogue, CatalogueHandle},
+    notify::{Channels, ChannelsHandle},
     reaper::{Reaper, Rotations, Rounds},
     sealing::KeyringHandle,
     store::Store,
@@ -31,6 +32,7 @@ pub(super) struct Parts {
     pub(super) tls: Option<TlsHandle>,
     pub(super) identities: Arc<IdentitiesHandle>,
     pub(super) audit_file: Option<Reopener>,
+    pub(super) channels: Arc<ChannelsHandle>,
     pub(super) config: Config,
 }
 
@@ -61,6 +63,7 @@ impl Reloader {
         let catalogue = parts.changed_catalogue(&new, &changes)?;
         let clock = &parts.surroundings.clock;
         let identities = Identities::new(&new.identity, clock, &parts.identities.current())?;
+        let channels = Channels::open(new.notifications.values().cloned())?;
         if let Some(tls) = &parts.tls {
             tls.reload()?;
         }
@@ -75,6 +78,7 @@ impl Reloader {
         let renewed = |name: &&TargetName| !parts.is_kept(name, &catalogue);
         new.targets.keys().filter(renewed).for_each(|name| parts.health.forget(name));
         parts.catalogue.replace(catalogue);
+        parts.channels.replace(channels);
         parts.rotations.reschedule(new.rotation.clone());
         parts.reaper.open_lanes().await?;
         parts.rounds.open();

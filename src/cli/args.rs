@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, grant, health, invite, lease, lock, login, reconcile, request, review, roles, run, serve,
-    session, store, targets, token, user, whoami,
+    doctor, exit, grant, health, invite, lease, lock, login, notice, reconcile, request, review, roles, run,
+    serve, session, store, targets, token, user, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
@@ -103,6 +103,9 @@ pub enum Command {
     /// Take a lock away (administrators)
     #[command(subcommand)]
     Unlock(lock::UnlockCommand),
+    /// See what is told of what happens, and whether it arrived; try a channel out (administrators)
+    #[command(subcommand)]
+    Notice(notice::NoticeCommand),
     /// Follow and verify the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),

@@ -23,10 +23,11 @@ use super::{
 use crate::api::proto::{
     audit_service_client::AuditServiceClient, grant_service_client::GrantServiceClient,
     invitation_service_client::InvitationServiceClient, lease_service_client::LeaseServiceClient,
-    lock_service_client::LockServiceClient, request_service_client::RequestServiceClient,
-    role_service_client::RoleServiceClient, server_service_client::ServerServiceClient,
-    session_service_client::SessionServiceClient, target_service_client::TargetServiceClient,
-    token_service_client::TokenServiceClient, user_service_client::UserServiceClient,
+    lock_service_client::LockServiceClient, notice_service_client::NoticeServiceClient,
+    request_service_client::RequestServiceClient, role_service_client::RoleServiceClient,
+    server_service_client::ServerServiceClient, session_service_client::SessionServiceClient,
+    target_service_client::TargetServiceClient, token_service_client::TokenServiceClient,
+    user_service_client::UserServiceClient,
 };
 
 /// Where the server is and how to call it.
@@ -245,6 +246,11 @@ impl Connection {
     /// Contractors' invitations.
     pub fn invitations(&self) -> InvitationServiceClient<Line> {
         InvitationServiceClient::new(self.line.clone())
+    }
+
+    /// What is told of what happens.
+    pub fn notices(&self) -> NoticeServiceClient<Line> {
+        NoticeServiceClient::new(self.line.clone())
     }
 
     /// The audit log.

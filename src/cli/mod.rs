@@ -30,6 +30,7 @@ pub mod lease;
 pub mod lock;
 pub mod login;
 mod moment;
+pub mod notice;
 mod output;
 mod prompt;
 pub mod reconcile;
@@ -144,6 +145,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Reconcile(args) => reconcile::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Token(command) => token::run(command, context).await,
+        Command::Notice(command) => notice::run(command, context).await,
         Command::Audit(command) => audit::run(command, context).await,
         Command::Login(args) => login::login(args, context).await,
         Command::Logout(args) => login::logout(args, context).await,

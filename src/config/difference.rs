@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{Config, ServerSettings, StoreSettings};
 use crate::{
-    domain::{Password, Role, RoleName, TargetName},
+    domain::{ChannelName, Password, Role, RoleName, TargetName},
     target::TargetSettings,
 };
 
@@ -48,6 +48,8 @@ pub enum Part {
     Target(TargetName),
     /// A role.
     Role(RoleName),
+    /// A channel that notices go through.
+    Notifications(ChannelName),
 }
 
 impl fmt::Display for Change {
@@ -123,6 +125,7 @@ impl Config {
         self.identity_difference(new, &mut changes);
         self.targets_difference(new, &mut changes);
         self.roles_difference(new, &mut changes);
+        self.notifications_difference(new, &mut changes);
         changes
     }
 
@@ -176,6 +179,20 @@ impl Config {
                     role(&mut comparison, old, settings);
                     comparison.live("conflicts_with", &self.conflicts.get(name), &new.conflicts.get(name));
                 }
+                (Some(_), None) => comparison.note("", "is removed", false),
+                (None, _) => comparison.note("", "is added", false),
+            }
+        }
+    }
+}
+
+impl Config {
+    fn notifications_difference(&self, new: &Config, changes: &mut Vec<Change>) {
+        for name in self.notifications.keys().chain(new.notifications.keys()).collect::<BTreeSet<_>>() {
+            let part = Part::Notifications(name.clone());
+            let mut comparison = Comparison { changes, part, prefix: format!("notifications.{name}") };
+            match (self.notifications.get(name), new.notifications.get(name)) {
+                (Some(old), Some(new)) => comparison.live("", old, new),
                 (Some(_), None) => comparison.note("", "is removed", false),
                 (None, _) => comparison.note("", "is added", false),
             }

@@ -65,8 +65,8 @@ const fn between(min: Duration, max: Duration) -> Kind {
 
 const BRIEF: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
-const FIVE_MINUTES: Duration = Duration::from_secs(300);
 const MINUTE: Duration = Duration::from_secs(60);
+const FIVE_MINUTES: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -176,6 +176,29 @@ pub(super) const KEYS: &[Key] = &[
     key("approvals.NAME.steps.escalate_after", between(SECOND, YEAR), Optional),
     key("approvals.NAME.steps.escalate_to", Texts, Default("[]")),
     key("approvals.NAME.steps.from_risk", Number(0, 1_000_000), Default("0")),
+    key("notifications.NAME.kind", Choice(&["slack", "webhook", "mail"]), Required),
+    key("notifications.NAME.events", Texts, Optional),
+    key("notifications.NAME.roles", Texts, Default("[]")),
+    key("notifications.NAME.targets", Texts, Default("[]")),
+    key("notifications.NAME.url", Text, Optional),
+    key("notifications.NAME.url_file", Path, Optional),
+    key("notifications.NAME.secret", Text, Optional),
+    key("notifications.NAME.secret_file", Path, Optional),
+    key("notifications.NAME.server", Text, Optional),
+    key("notifications.NAME.encryption", Choice(&["starttls", "tls", "none"]), Default("\"starttls\"")),
+    key("notifications.NAME.user", Text, Optional),
+    key("notifications.NAME.password", Text, Optional),
+    key("notifications.NAME.password_file", Path, Optional),
+    key("notifications.NAME.from", Text, Optional),
+    key("notifications.NAME.to", Texts, Default("[]")),
+    key("notifications.NAME.to_principal", Flag, Default("false")),
+    key("notifications.NAME.ca_file", Path, Optional),
+    key("notifications.NAME.base_url", Text, Optional),
+    key("notifications.NAME.timeout", between(BRIEF, MINUTE), Default("\"10s\"")),
+    key("notifications.NAME.attempts", Number(1, 100), Default("15")),
+    key("notifications.NAME.expiring_before", between(SECOND, WEEK), Default("\"10m\"")),
+    key("notifications.NAME.end_failing_after", between(Duration::ZERO, WEEK), Default("\"5m\"")),
+    key("notifications.NAME.templates", Table, Optional),
 ];
 
 /// The key of a path, names replaced by `NAME`.
@@ -305,7 +328,8 @@ mod tests {
                 "identity",
                 "targets",
                 "roles",
-                "approvals"
+                "approvals",
+                "notifications"
             ]
         );
         assert_eq!(below("targets.NAME.tls"), ["mode", "ca_file", "certificate_file", "key_file"]);

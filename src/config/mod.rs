@@ -11,6 +11,7 @@ mod difference;
 mod environment;
 mod identity;
 mod keys;
+mod notifications;
 mod reader;
 mod remark;
 mod role;
@@ -50,8 +51,9 @@ use self::{
     section::Section,
 };
 use crate::{
-    domain::{Role, RoleName, TargetName},
+    domain::{ChannelName, Role, RoleName, TargetName},
     identity::{IdentitySettings, people::SessionSettings},
+    notify::ChannelSettings,
     sealing::Keyring,
     target::TargetSettings,
 };
@@ -87,6 +89,8 @@ pub struct Config {
     pub labels: BTreeMap<TargetName, BTreeMap<String, String>>,
     /// Which roles nobody may hold at once with which others; each pair is there both ways.
     pub conflicts: BTreeMap<RoleName, BTreeSet<RoleName>>,
+    /// What is told to whom.
+    pub notifications: BTreeMap<ChannelName, ChannelSettings>,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -178,6 +182,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         );
     }
     let roles: Option<Vec<_>> = roles.into_iter().collect();
+    let notifications = notifications::notifications(&root.child("notifications"));
     Some(Config {
         server: server?,
         store: store?,
@@ -193,5 +198,6 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         roles: roles?.into_iter().map(|role| (role.name.clone(), role)).collect(),
         labels,
         conflicts: conflicts?,
+        notifications: notifications?,
     })
 }

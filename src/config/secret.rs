@@ -69,6 +69,27 @@ pub(super) fn from_variable(
     None
 }
 
+/// A secret of a section that has `word` and `file_word`, one of which may be written; `instead` says where it goes.
+pub(super) fn either(
+    section: &Section<'_>,
+    (word, file_word): (&'static str, &'static str),
+    instead: &str,
+) -> Option<Located<Password>> {
+    let (reader, inline, file) = (section.reader, section.text(word), section.path(file_word));
+    match (inline, file) {
+        (Some(_), Some(file)) => {
+            reader.complain(&file.at, format!("{word} is written as well; keep one of the two"));
+            None
+        }
+        (Some(inline), None) => {
+            let value = from_variable(reader, &inline, instead)?;
+            Some(Located { value, at: Place { shown: Shown::Keys, ..inline.at } })
+        }
+        (None, Some(file)) => from_file(reader, &file).map(|value| Located { value, at: file.at }),
+        (None, None) => None,
+    }
+}
+
 fn from_file(reader: &Reader<'_>, file: &Located<PathBuf>) -> Option<Password> {
     warn_if_exposed(reader, file);
     read_secret(reader.environment, &file.value)

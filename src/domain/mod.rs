@@ -34,7 +34,7 @@ pub use lease_state::{
 };
 pub use lock::{Lock, LockSubject, LockSubjectError};
 pub use mark::{Mark, MarkError};
-pub use name::{GroupName, IdentityName, NameError, PrincipalName, RoleName, TargetName};
+pub use name::{ChannelName, GroupName, IdentityName, NameError, PrincipalName, RoleName, TargetName};
 pub use principal::{
     ADMINISTRATORS, INVITED_ROLES, Principal, PrincipalKind, PrincipalRef, UnknownPrincipalKind,
 };

@@ -129,6 +129,11 @@ name! {
 }
 
 name! {
+    /// Names a channel that notices go through: 1 to 63 of `a-z`, `0-9`, `-`.
+    ChannelName, SLUG
+}
+
+name! {
     /// Names a principal: 1 to 200 of `A-Z`, `a-z`, `0-9`, `.`, `_`, `@`, `:`, `/`, `+`, `=`, `-`.
     PrincipalName, SUBJECT
 }

@@ -13,6 +13,7 @@ mod error;
 mod issue;
 mod lock;
 mod look;
+mod notices;
 mod people;
 mod recognise;
 mod reconcile;
@@ -29,6 +30,7 @@ pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;
 pub use lock::{Ended, NewLock};
 pub use look::{AuditPage, RoleCheck, TargetStatus};
+pub use notices::NoticeFilter;
 pub use people::{Attempt, Begun, Enrolling, Invited, NewInvitation, NewPassword, NewUser, Offered};
 pub use recognise::{KnownServers, Succession};
 pub use reconcile::{
@@ -44,6 +46,7 @@ use crate::{
     domain::TargetName,
     identity::Caller,
     metrics::Metrics,
+    notify::ChannelsHandle,
     policy::{self, PoliciesHandle, Who},
     random::Random,
     store::Store,
@@ -71,6 +74,7 @@ pub struct Issuer {
     reconciler: Arc<Reconciler>,
     rotator: Option<Arc<Rotator>>,
     people: people::People,
+    channels: Arc<ChannelsHandle>,
     tasks: TaskTracker,
 }
 
@@ -124,6 +128,7 @@ impl Issuer {
             reconciler,
             rotator: None,
             people: people::People::new(),
+            channels: Arc::default(),
             tasks: TaskTracker::new(),
         }
     }

@@ -76,6 +76,8 @@ families! {
         "Accounts that bear Mayfly's mark and were found without a live lease.";
     DRIFT: Counter "mayfly_reconciliation_drift_total" ["target"]
         "Accounts of live leases that were found to differ from what was agreed.";
+    NOTICES: Counter "mayfly_notices_total" ["channel", "outcome"]
+        "Notices delivered (sent), attempts that failed, and notices given up (dead).";
     RECONCILED: Gauge "mayfly_reconciliation_last_success_timestamp_seconds" ["target"]
         "When the target was last compared with the store to its end, in Unix time.";
 }

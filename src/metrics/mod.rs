@@ -17,7 +17,7 @@ pub use family::{FAMILIES, Family, FamilyKind};
 pub use page::{Format, Page};
 pub use series::{Counters, Gauges, Histogram, Histograms, Stopwatch};
 
-use crate::domain::{RoleName, StateName, TargetName};
+use crate::domain::{ChannelName, RoleName, StateName, TargetName};
 
 /// Upper bounds of durations, in seconds.
 pub const SECONDS: &[f64] = &[
@@ -38,6 +38,7 @@ pub struct Metrics {
     failed_end_attempts: Counters<2>,
     orphans: Counters<1>,
     drifts: Counters<1>,
+    notices: Counters<2>,
     reconciled_at: Gauges<1>,
 }
 
@@ -52,6 +53,7 @@ impl Default for Metrics {
             failed_end_attempts: Counters::default(),
             orphans: Counters::default(),
             drifts: Counters::default(),
+            notices: Counters::default(),
             reconciled_at: Gauges::default(),
         }
     }
@@ -99,6 +101,11 @@ impl Metrics {
         self.reconciled_at.of([target.as_str()]).set(at.as_second());
     }
 
+    /// A notice was `sent`, an attempt at it `failed`, or it is `dead`.
+    pub fn notice(&self, channel: &ChannelName, outcome: &'static str) {
+        self.notices.of([channel.as_str(), outcome]).add(1);
+    }
+
     /// Writes everything that was recorded.
     pub fn write(&self, page: &mut Page) {
         page.counters(&family::ISSUES, &self.issues);
@@ -109,6 +116,7 @@ impl Metrics {
         page.counters(&family::END_ATTEMPTS_FAILED, &self.failed_end_attempts);
         page.counters(&family::ORPHANS, &self.orphans);
         page.counters(&family::DRIFT, &self.drifts);
+        page.counters(&family::NOTICES, &self.notices);
         page.gauges(&family::RECONCILED, &self.reconciled_at);
     }
 }

@@ -60,6 +60,8 @@ kinds! {
     UsedAssertion = "used_assertion",
     /// A notification that is to be, or was, delivered.
     Notice = "notice",
+    /// How far somebody follows an audit chain.
+    Position = "position",
 }
 
 /// The text names no kind of entry.

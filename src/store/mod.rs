@@ -36,7 +36,7 @@ use jiff::SignedDuration;
 use tokio::sync::watch;
 
 use crate::{
-    audit::{AuditLog, ChainHead, Draft},
+    audit::{AuditLog, ChainHead, Draft, Record},
     domain::InstanceId,
     metrics::CommitMeter,
 };
@@ -80,6 +80,16 @@ pub trait Store: LeaseStore + EntryStore + TokenStore + ServerStore + SecretStor
     /// # Errors
     /// When the store fails.
     async fn other_chains(&self) -> Result<Vec<(String, ChainHead)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Records of the chain of another process that shares the store, or once did, with sequence numbers above `after`, in
+    /// ascending order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn read_chain(&self, replica: &str, after: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let (_, _, _) = (replica, after, limit);
         Ok(Vec::new())
     }
 

@@ -15,6 +15,7 @@ mod lifecycle;
 mod locks;
 mod metrics;
 mod mysql;
+mod notify;
 mod outages;
 mod people;
 mod postgres;

@@ -15,7 +15,9 @@ use super::{
     call::Shared,
     gate::{GateLayer, Gatekeeper},
     listener,
-    service::{audit, grant, invitation, lease, lock, request, role, server, session, target, token, user},
+    service::{
+        audit, grant, invitation, lease, lock, notice, request, role, server, session, target, token, user,
+    },
     settings::GrpcSettings,
     streams::Streams,
     tls::{TlsError, TlsHandle},
@@ -26,10 +28,11 @@ use crate::{
         proto::{
             audit_service_server::AuditServiceServer, grant_service_server::GrantServiceServer,
             invitation_service_server::InvitationServiceServer, lease_service_server::LeaseServiceServer,
-            lock_service_server::LockServiceServer, request_service_server::RequestServiceServer,
-            role_service_server::RoleServiceServer, server_service_server::ServerServiceServer,
-            session_service_server::SessionServiceServer, target_service_server::TargetServiceServer,
-            token_service_server::TokenServiceServer, user_service_server::UserServiceServer,
+            lock_service_server::LockServiceServer, notice_service_server::NoticeServiceServer,
+            request_service_server::RequestServiceServer, role_service_server::RoleServiceServer,
+            server_service_server::ServerServiceServer, session_service_server::SessionServiceServer,
+            target_service_server::TargetServiceServer, token_service_server::TokenServiceServer,
+            user_service_server::UserServiceServer,
         },
     },
     clock::Clock,
@@ -53,7 +56,7 @@ const HEADER_BYTES: u32 = 32 * 1024;
 const REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// Names under which health is told: the whole server, and each service.
-const HEALTH: [&str; 13] = [
+const HEALTH: [&str; 14] = [
     "",
     AuditServiceServer::<()>::NAME,
     GrantServiceServer::<()>::NAME,
@@ -61,6 +64,7 @@ const HEALTH: [&str; 13] = [
     LeaseServiceServer::<()>::NAME,
     LockServiceServer::<()>::NAME,
     RequestServiceServer::<()>::NAME,
+    NoticeServiceServer::<()>::NAME,
     RoleServiceServer::<()>::NAME,
     ServerServiceServer::<()>::NAME,
     SessionServiceServer::<()>::NAME,
@@ -223,6 +227,7 @@ impl Bound {
             .add_service(bounded!(LeaseServiceServer, lease::Service(Arc::clone(&shared))))
             .add_service(bounded!(LockServiceServer, lock::Service(Arc::clone(&shared))))
             .add_service(bounded!(RequestServiceServer, request::Service(Arc::clone(&shared))))
+            .add_service(bounded!(NoticeServiceServer, notice::Service(Arc::clone(&shared))))
             .add_service(bounded!(RoleServiceServer, role::Service(Arc::clone(&shared))))
             .add_service(bounded!(ServerServiceServer, server::Service(Arc::clone(&shared))))
             .add_service(bounded!(SessionServiceServer, session::Service(Arc::clone(&shared))))

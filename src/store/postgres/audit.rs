@@ -21,12 +21,8 @@ const MOST: usize = 10_000;
 #[async_trait]
 impl AuditLog for PostgresStore {
     async fn read_after(&self, after: u64, limit: usize) -> Result<Vec<Record>, AuditReadError> {
-        let limit = i64::try_from(limit.min(MOST)).unwrap_or(i64::MAX);
-        let sql = "SELECT record FROM audit WHERE replica = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-        self.readers
-            .read(sql, &[&self.writing.replica, &signed(after), &limit], |row| from_json(row, 0))
-            .await
-            .map_err(|error| AuditReadError(Box::new(error)))
+        let records = read(&self.readers, &self.writing.replica, after, limit).await;
+        records.map_err(|error| AuditReadError(Box::new(error)))
     }
 
     async fn last_seq(&self) -> Result<u64, AuditReadError> {
@@ -61,6 +57,18 @@ impl AuditLog for PostgresStore {
             .await
             .map_err(|error| AuditReadError(Box::new(error)))
     }
+}
+
+/// Records of one chain above a number.
+pub(super) async fn read(
+    readers: &Readers,
+    replica: &str,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Record>, StoreError> {
+    let limit = i64::try_from(limit.min(MOST)).unwrap_or(i64::MAX);
+    let sql = "SELECT record FROM audit WHERE replica = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    readers.read(sql, &[&replica, &signed(after), &limit], |row| from_json(row, 0)).await
 }
 
 /// All chains and their heads, by name.

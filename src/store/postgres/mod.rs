@@ -52,7 +52,7 @@ use self::{
     writer::{Announcements, Writer, WriterParts},
 };
 use crate::{
-    audit::{ChainHead, Draft},
+    audit::{ChainHead, Draft, Record},
     clock::Clock,
     domain::InstanceId,
     metrics::CommitMeter,
@@ -209,6 +209,10 @@ impl Store for PostgresStore {
             replica.as_str() != self.writing.replica && *head != ChainHead::GENESIS
         });
         Ok(others.map(|(replica, head)| (replica.as_str().to_owned(), head)).collect())
+    }
+
+    async fn read_chain(&self, replica: &str, after: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        audit::read(&self.readers, replica, after, limit).await
     }
 
     async fn close(&self) {

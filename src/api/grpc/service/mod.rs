@@ -6,6 +6,7 @@ pub(super) mod grant;
 pub(super) mod invitation;
 pub(super) mod lease;
 pub(super) mod lock;
+pub(super) mod notice;
 pub(super) mod request;
 pub(super) mod role;
 pub(super) mod server;
