@@ -4,20 +4,21 @@ use std::{
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
 use tonic::{
     Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Uri},
 };
 use tonic_health::pb::health_client::HealthClient;
 
 use super::{
     CliError, Exit, duration,
+    identity_token::{IdentityArgs, IdentitySource},
+    line::{Bearer, Line, SignedIn},
     token_source::{self, BearerToken},
 };
 use crate::api::proto::{
@@ -74,23 +75,32 @@ pub struct ConnectionArgs {
     /// Send the token over http:// to another machine, where others can read it
     #[arg(long, global = true)]
     pub allow_clear_text: bool,
+    /// Whom a JWT makes known.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
 }
 
-/// Adds the token to every call.
-#[derive(Clone)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
+/// What a command calls with.
+enum Found {
+    Nothing,
+    Token(BearerToken),
+    Identity(IdentitySource),
+}
 
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(header) = &self.0 {
-            request.metadata_mut().insert("authorization", header.clone());
+impl Found {
+    /// A token's file that was named, else a JWT that was named, else what tokens there are, else the CI system's JWT.
+    fn by(args: &ConnectionArgs, variable: impl Fn(&str) -> Option<String>) -> Result<Self, CliError> {
+        if args.token_file.is_none()
+            && let Some(source) = IdentitySource::named(&args.identity, &variable)
+        {
+            return Ok(Found::Identity(source));
         }
-        Ok(request)
+        if let Some(token) = token_source::find(args.token_file.as_deref(), &args.address, &variable)? {
+            return Ok(Found::Token(token));
+        }
+        Ok(IdentitySource::ambient(&args.identity, variable)?.map_or(Found::Nothing, Found::Identity))
     }
 }
-
-/// What the generated clients send through.
-pub(super) type Line = InterceptedService<Channel, Bearer>;
 
 /// A line to the server; it connects with the first call.
 #[derive(Clone)]
@@ -107,20 +117,20 @@ impl Connection {
     /// When the address makes no sense, a file cannot be read, there is no token, or the token would travel in clear text.
     pub fn open(args: &ConnectionArgs) -> Result<Self, CliError> {
         let address = Address::parse(&args.address)?;
-        let token =
-            token_source::find(args.token_file.as_deref(), &args.address, |name| std::env::var(name).ok())?;
-        if token.is_none() && args.client_certificate.is_none() {
+        let found = Found::by(args, |name| std::env::var(name).ok())?;
+        if matches!(found, Found::Nothing) && args.client_certificate.is_none() {
             return Err(CliError::new(Exit::Unauthenticated, "not signed in, and no API token")
                 .hint("people sign in with `mayfly login --user NAME`")
+                .hint("workloads name a JWT with --identity-token-file or MAYFLY_IDENTITY_TOKEN")
                 .hint("or set MAYFLY_TOKEN, or put an API token into ~/.config/mayfly/token (chmod 600)")
                 .hint(
                     "an administrator makes one with `mayfly token create --principal NAME --kind human`",
                 ));
         }
-        if token.is_some() && !args.allow_clear_text {
+        if !matches!(found, Found::Nothing) && !args.allow_clear_text {
             address.refuse_clear_text()?;
         }
-        Self::to(args, &address, token)
+        Self::to(args, &address, found)
     }
 
     /// Prepares a line for signing in: passwords travel on it, so not in clear text to another machine.
@@ -132,7 +142,7 @@ impl Connection {
         if !args.allow_clear_text {
             address.refuse_clear_text()?;
         }
-        Self::to(args, &address, None)
+        Self::to(args, &address, Found::Nothing)
     }
 
     /// Prepares the line with the session that a file holds, whatever token there is besides.
@@ -144,7 +154,7 @@ impl Connection {
         if !args.allow_clear_text {
             address.refuse_clear_text()?;
         }
-        Self::to(args, &address, Some(token_source::of_file(file)?))
+        Self::to(args, &address, Found::Token(token_source::of_file(file)?))
     }
 
     /// Prepares a line for calls that need no token; none is sent.
@@ -152,10 +162,10 @@ impl Connection {
     /// # Errors
     /// When the address makes no sense, or a file cannot be read.
     pub fn open_without_token(args: &ConnectionArgs) -> Result<Self, CliError> {
-        Self::to(args, &Address::parse(&args.address)?, None)
+        Self::to(args, &Address::parse(&args.address)?, Found::Nothing)
     }
 
-    fn to(args: &ConnectionArgs, address: &Address, token: Option<BearerToken>) -> Result<Self, CliError> {
+    fn to(args: &ConnectionArgs, address: &Address, found: Found) -> Result<Self, CliError> {
         let mut endpoint = Endpoint::from(address.uri.clone())
             .connect_timeout(args.timeout)
             .tcp_nodelay(true)
@@ -166,9 +176,15 @@ impl Connection {
                 .tls_config(tls(args)?)
                 .map_err(|error| CliError::local("cannot set up TLS", &error))?;
         }
-        let bearer = Bearer(token.map(|token| token.header()));
-        let line = InterceptedService::new(endpoint.connect_lazy(), bearer);
-        Ok(Self { line, address: args.address.clone(), timeout: args.timeout })
+        let channel = endpoint.connect_lazy();
+        let bearer = match found {
+            Found::Nothing => Bearer::Nothing,
+            Found::Token(token) => Bearer::Token(token),
+            Found::Identity(source) => {
+                Bearer::Identity(Arc::new(SignedIn::new(source, channel.clone(), args.timeout)))
+            }
+        };
+        Ok(Self { line: Line::new(channel, bearer), address: args.address.clone(), timeout: args.timeout })
     }
 
     /// A call with the deadline of `--timeout`.

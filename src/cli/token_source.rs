@@ -21,7 +21,7 @@ const LONGEST_FILE: u64 = 16 * 1024;
 pub(super) struct BearerToken(MetadataValue<Ascii>);
 
 impl BearerToken {
-    fn parse(text: &str, origin: &str) -> Result<Self, CliError> {
+    pub(super) fn parse(text: &str, origin: &str) -> Result<Self, CliError> {
         let header = Zeroizing::new(format!("Bearer {}", text.trim()));
         let printable = text.trim().chars().all(|c| c.is_ascii_graphic()) && !text.trim().is_empty();
         let mut value: MetadataValue<Ascii> =

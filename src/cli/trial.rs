@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use super::{CliError, Connection, ConnectionArgs, Exit, Output};
+use super::{CliError, Connection, ConnectionArgs, Exit, Output, identity_token::IdentityArgs};
 use crate::{
     api::proto,
     random::SystemRandom,
@@ -41,6 +41,7 @@ pub(super) fn connect(listen: SocketAddr, token_file: &Path) -> Result<Connectio
         client_key: None,
         timeout: Duration::from_secs(30),
         allow_clear_text: false,
+        identity: IdentityArgs::default(),
     })
 }
 

@@ -6,6 +6,7 @@ use jsonwebtoken::Algorithm;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
+    ServerSettings,
     reader::{Located, Reader, quoted},
     section::Section,
 };
@@ -44,8 +45,11 @@ enum Identity {
     Certificate(CertificateSettings),
 }
 
-/// Everything below `[identity]`; `with_client_authority`: whether clients' certificates are verified.
-pub(super) fn identity(section: &Section<'_>, with_client_authority: bool) -> Option<IdentitySettings> {
+/// Everything below `[identity]`.
+pub(super) fn identity(section: &Section<'_>, server: Option<&ServerSettings>) -> Option<IdentitySettings> {
+    // What is wrong with the server's section has been told: no more about it.
+    let with_client_authority =
+        server.is_none_or(|server| server.tls.as_ref().is_some_and(|tls| tls.clients.is_some()));
     let (mut settings, mut sound) = (IdentitySettings::default(), true);
     for (name, table) in section.children() {
         let parsed = section.reader.parse::<IdentityName>(&name);

@@ -156,7 +156,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     let sealing = sealing::sealing(&root.child("sealing"));
     let sessions = sessions::sessions(&root.child("sessions"));
     let metrics = server::metrics(&root.child("metrics"));
-    let identity = identity::identity(&root.child("identity"), server::verifies_clients(root));
+    let identity = identity::identity(&root.child("identity"), server.as_ref());
     let drafts: Vec<_> = root
         .child("targets")
         .children()

@@ -226,11 +226,6 @@ fn server_tls(section: &Section<'_>) -> Option<ServerTls> {
     Some(ServerTls { certificate_file: certificate_file?, key_file: key_file?, clients })
 }
 
-/// Whether clients' certificates are verified.
-pub(super) fn verifies_clients(root: &Section<'_>) -> bool {
-    root.child("server").child("tls").written("client_ca_file").is_some()
-}
-
 pub(super) fn audit(section: &Section<'_>, store: Option<&StoreSettings>) -> AuditSettings {
     let file = section.path("file");
     if let (Some(file), Some(store)) = (&file, store)

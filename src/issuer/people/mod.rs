@@ -5,6 +5,7 @@
 
 mod attempt;
 mod enrol;
+mod exchange;
 mod invitations;
 mod second_factor;
 mod sessions;

@@ -6,6 +6,7 @@ mod backups;
 mod credentials;
 mod disk;
 mod home;
+mod identities;
 mod leases;
 mod locking;
 mod looking;

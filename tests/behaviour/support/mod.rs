@@ -7,6 +7,7 @@
 //! All three engines run by default. `MAYFLY_TEST_ENGINES=postgres,mariadb` limits them (tests of the others return at
 //! once, and say so); `MAYFLY_POSTGRES_BIN`, `MAYFLY_MARIADBD` and `MAYFLY_MYSQLD` choose the programs.
 
+mod key_server;
 pub(crate) mod meddler;
 mod mysql;
 mod postgres;
@@ -18,6 +19,7 @@ mod tls;
 mod waiting;
 pub(crate) mod world;
 
+pub(crate) use key_server::{Answer, KeyServer};
 pub(crate) use mysql::{MyFixture, mariadb, mysql};
 pub(crate) use postgres::{PgFixture, postgres};
 pub(crate) use servers::{is_wanted, own_server, shared_server};

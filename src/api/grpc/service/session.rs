@@ -13,9 +13,9 @@ use super::super::{
 };
 use crate::{
     api::proto::{
-        self, ListSignInSessionsRequest, ListSignInSessionsResponse, RevokeSessionRequest,
-        RevokeSessionResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, StepUpRequest,
-        StepUpResponse,
+        self, ExchangeRequest, ExchangeResponse, ListSignInSessionsRequest, ListSignInSessionsResponse,
+        RevokeSessionRequest, RevokeSessionResponse, SignInRequest, SignInResponse, SignOutRequest,
+        SignOutResponse, StepUpRequest, StepUpResponse,
     },
     domain::{Password, PrincipalName},
     identity::{
@@ -62,6 +62,19 @@ impl proto::session_service_server::SessionService for Service {
         let begun = self.0.issuer.sign_in(attempt).await;
         let begun = begun.map_err(|refusal| status::refused_stranger(&refusal))?;
         Ok(Response::new(SignInResponse {
+            session: Some(message(&begun.session)),
+            secret: begun.secret.expose().to_owned(),
+        }))
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<ExchangeRequest>,
+    ) -> Result<Response<ExchangeResponse>, Status> {
+        let call = Call::of(request)?;
+        let begun = self.0.issuer.exchange(call.caller()).await;
+        let begun = begun.map_err(|refusal| call.refused(&refusal))?;
+        Ok(Response::new(ExchangeResponse {
             session: Some(message(&begun.session)),
             secret: begun.secret.expose().to_owned(),
         }))

@@ -7,12 +7,16 @@ use aws_lc_rs::{
     signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair},
 };
 use data_encoding::BASE64URL_NOPAD;
-use mayfly::{clock::Clock as _, sandbox::LocalIssuer};
+use mayfly::{
+    api::proto::{ExchangeRequest, session_service_client::SessionServiceClient},
+    clock::Clock as _,
+    sandbox::LocalIssuer,
+};
 use serde_json::{Value, json};
 use tonic::Code;
 
 use super::{
-    super::rig::told,
+    super::rig::{told, with},
     rig::{Ci, ISSUER, MAPPING},
 };
 
@@ -311,4 +315,36 @@ async fn a_flood_of_forged_assertions_is_limited_like_one_of_bad_tokens() {
     }
     assert_eq!(last, Code::ResourceExhausted);
     ci.call_as_job().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_assertion_is_exchanged_once_for_a_session_that_makes_many_calls() {
+    let ci = Ci::with("replay = \"once\"").await;
+    let mut sessions = SessionServiceClient::new(ci.api.channel().await);
+    let jwt = ci.assertion(&json!({}));
+    let begun = sessions.exchange(with(&jwt, ExchangeRequest {})).await.unwrap().into_inner();
+    let session = begun.session.unwrap();
+    assert_eq!((&*session.origin, &*session.principal), ("providers/ci", "repo:acme/shop:refs/heads/main"));
+    let life = session.expire_time.unwrap().seconds - session.create_time.unwrap().seconds;
+    assert_eq!(life, 3600);
+    for _ in 0..3 {
+        let me = ci.call(&begun.secret).await.unwrap();
+        assert_eq!((&*me.principal, me.groups), ("repo:acme/shop:refs/heads/main", vec!["ci".to_owned()]));
+    }
+    let status = sessions.exchange(with(&jwt, ExchangeRequest {})).await.unwrap_err();
+    assert_eq!(told(&status).1, "ASSERTION_REPLAYED");
+    ci.api.world.pass(3601);
+    assert_eq!(ci.call(&begun.secret).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn only_an_assertion_is_exchanged_for_a_session() {
+    let ci = Ci::with("").await;
+    let mut sessions = SessionServiceClient::new(ci.api.channel().await);
+    let begun =
+        sessions.exchange(with(&ci.assertion(&json!({})), ExchangeRequest {})).await.unwrap().into_inner();
+    for bearer in [begun.secret, ci.api.administrator.clone()] {
+        let status = sessions.exchange(with(&bearer, ExchangeRequest {})).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition);
+    }
 }

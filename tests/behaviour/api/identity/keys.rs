@@ -8,10 +8,9 @@ use tonic::Code;
 
 use super::{
     super::rig::told,
-    key_server::{Answer, KeyServer},
     rig::{Ci, ISSUER, MAPPING},
 };
-use crate::support::TestCertificates;
+use crate::support::{Answer, KeyServer, TestCertificates};
 
 fn unavailable() -> (Code, String) {
     (Code::Unavailable, "IDENTITY_PROVIDER_UNAVAILABLE".to_owned())

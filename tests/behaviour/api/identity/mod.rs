@@ -2,6 +2,5 @@
 
 mod assertions;
 mod certificates;
-mod key_server;
 mod keys;
 mod rig;

@@ -20,11 +20,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::TestCertificates;
+use super::TestCertificates;
 
 /// How it answers.
 #[derive(Debug, Clone)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// With this text.
     Text(String),
     /// With a status, and somewhere else to go.
@@ -36,8 +36,8 @@ pub(super) enum Answer {
 }
 
 /// The server. It is gone when this value is.
-pub(super) struct KeyServer {
-    pub(super) address: SocketAddr,
+pub(crate) struct KeyServer {
+    pub(crate) address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
     asked: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
@@ -51,7 +51,7 @@ impl Drop for KeyServer {
 
 impl KeyServer {
     /// In clear text, or with a certificate.
-    pub(super) async fn start(answer: Answer, certificates: Option<&TestCertificates>) -> Self {
+    pub(crate) async fn start(answer: Answer, certificates: Option<&TestCertificates>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (answer, asked) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
@@ -77,12 +77,12 @@ impl KeyServer {
     }
 
     /// How it answers from now on.
-    pub(super) fn answer(&self, answer: Answer) {
+    pub(crate) fn answer(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
 
     /// How often it was asked.
-    pub(super) fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 }
