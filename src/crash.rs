@@ -106,6 +106,28 @@ points! {
     ReconcilePutRight = "reconcile.put_right",
     /// The lease of an altered account is durable as ENDING.
     ReconcileEnded = "reconcile.ended",
+    /// A request was allowed, or its withdrawal was; nothing is durable yet.
+    RequestPlanned = "request.planned",
+    /// It is durable, with the grant it opened if it was granted by rule; nobody was told.
+    RequestMade = "request.made",
+    /// A review was allowed; nothing is durable yet.
+    ReviewPlanned = "review.planned",
+    /// It is durable, with the grant it opened if it was the last one needed; nobody was told.
+    ReviewRecorded = "review.recorded",
+    /// The clock is about to move a request.
+    ClockPlanned = "clock.planned",
+    /// It is durable; nobody was told.
+    ClockDone = "clock.done",
+    /// A lease was allowed under a grant; nothing is durable yet.
+    ClaimPlanned = "claim.planned",
+    /// The lease is durable as PROVISIONING and stands in its grant; nothing was sent to the target.
+    ClaimBegun = "claim.begun",
+    /// A grant is about to begin, end, or be taken back.
+    GrantEnding = "grant.ending",
+    /// That is durable; of one that is over, the leases are as they were.
+    GrantOver = "grant.over",
+    /// The leases of a grant that is over are durable as ENDING; the grant does not say so yet.
+    GrantLeasesEnding = "grant.leases_ending",
     /// A transaction of the embedded store is about to be committed.
     StoreCommitting = "store.committing",
     /// It is durable; none of those who wait for it were told.

@@ -15,6 +15,7 @@
 //! - [`notify`] — tells people and programs what happens.
 //! - [`issuer`] — the use cases: issue, renew, release, revoke.
 //! - [`reaper`] — ends what is due, until it is gone.
+//! - [`clerk`] — moves requests and grants when their time has come.
 //! - [`api`] — the gRPC face of the issuer.
 //! - [`config`] — the one TOML file.
 //! - [`telemetry`] — logs, and numbers over HTTP.
@@ -27,6 +28,7 @@
 pub mod api;
 pub mod app;
 pub mod audit;
+pub mod clerk;
 pub mod cli;
 pub mod clock;
 pub mod config;

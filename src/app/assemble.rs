@@ -6,6 +6,7 @@ use super::{Application, Reloader, StartError, notifier::Notifier, open::open_st
 use crate::{
     api::grpc::{GrpcServer, GrpcSettings, Rate, TlsFiles},
     audit::{AuditLog, FileSink},
+    clerk::{Clerk, ClerkParts},
     config::{Config, Environment, MetricsSettings, ServerSettings, ServerTls},
     crash::{self, Point},
     identity::{ApiToken, Authenticator, Identities, IdentitiesHandle},
@@ -74,13 +75,9 @@ impl Application {
                 .with_channels(notifier.channels())
                 .with_people(Arc::clone(&keyring), config.sessions),
         );
-        let rounds = Arc::new(Rounds::new(RoundsParts {
-            clock: Arc::clone(&surroundings.clock),
-            random: Arc::clone(&surroundings.random),
-            catalogue: Arc::clone(&catalogue),
-            health: Arc::clone(&health),
-            reconciler: issuer.reconciler(),
-        }));
+        issuer.request_settings().replace(config.requests.clone());
+        let rounds = rounds(&surroundings, &catalogue, &health, &issuer);
+        let clerk = clerk(&surroundings, &store, &issuer);
         let (authenticator, identities) = authentication(&config, &surroundings, &store)?;
         let settings = grpc_settings(&config.server);
         let server =
@@ -107,6 +104,7 @@ impl Application {
             rounds: Arc::clone(&rounds),
             keyring,
             rotations: Arc::clone(&rotations),
+            requests: issuer.request_settings(),
             tls: server.tls(),
             identities,
             audit_file: sink.as_ref().map(FileSink::reopener),
@@ -122,6 +120,7 @@ impl Application {
             rounds,
             rotations,
             notifier,
+            clerk,
             server,
             sink,
             numbers,
@@ -148,6 +147,32 @@ fn reaper(
         health: Arc::clone(health),
         metrics: Arc::clone(metrics),
     }))
+}
+
+/// What compares targets with the store from time to time.
+fn rounds(
+    surroundings: &Surroundings,
+    catalogue: &Arc<CatalogueHandle>,
+    health: &Arc<HealthBoard>,
+    issuer: &Issuer,
+) -> Arc<Rounds> {
+    Arc::new(Rounds::new(RoundsParts {
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+        catalogue: Arc::clone(catalogue),
+        health: Arc::clone(health),
+        reconciler: issuer.reconciler(),
+    }))
+}
+
+/// What moves requests and grants.
+fn clerk(surroundings: &Surroundings, store: &Arc<dyn Store>, issuer: &Arc<Issuer>) -> Clerk {
+    Clerk::new(ClerkParts {
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+        store: Arc::clone(store),
+        issuer: Arc::clone(issuer),
+    })
 }
 
 /// What rotates administration passwords: when asked, and on schedule.

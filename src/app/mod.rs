@@ -22,6 +22,7 @@ use self::notifier::Notifier;
 use crate::{
     api::grpc::Bound,
     audit::{Actor, Draft, FileSink, OTHER_CHAINS, REPLICA},
+    clerk::Clerk,
     clock::Clock,
     crash::{self, Point},
     identity::ApiToken,
@@ -40,6 +41,7 @@ pub struct Application {
     rounds: Arc<Rounds>,
     rotations: Arc<Rotations>,
     notifier: Notifier,
+    clerk: Clerk,
     server: Bound,
     sink: Option<FileSink>,
     numbers: Option<MetricsListener>,
@@ -85,6 +87,7 @@ impl Application {
         crash::here(Point::StartRecovering);
         self.rotations.start();
         self.notifier.start();
+        self.clerk.start();
         let sink = self.sink.map(follow);
         let numbers_stop = CancellationToken::new();
         if let Some(numbers) = self.numbers {
@@ -98,6 +101,7 @@ impl Application {
         halt.cancel();
         tracing::info!("draining");
         let drained = tokio::time::timeout(self.grace, async {
+            self.clerk.stop().await;
             self.issuer.drain().await;
             self.rounds.stop().await;
             self.reaper.stop().await;

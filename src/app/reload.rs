@@ -11,7 +11,7 @@ use crate::{
     config::{Change, Config, Part},
     domain::TargetName,
     identity::{Identities, IdentitiesHandle},
-    issuer::{Catalogue, CatalogueHandle},
+    issuer::{Catalogue, CatalogueHandle, RequestSettingsHandle},
     notify::{Channels, ChannelsHandle},
     reaper::{Reaper, Rotations, Rounds},
     sealing::KeyringHandle,
@@ -29,6 +29,7 @@ pub(super) struct Parts {
     pub(super) rounds: Arc<Rounds>,
     pub(super) keyring: Arc<KeyringHandle>,
     pub(super) rotations: Arc<Rotations>,
+    pub(super) requests: Arc<RequestSettingsHandle>,
     pub(super) tls: Option<TlsHandle>,
     pub(super) identities: Arc<IdentitiesHandle>,
     pub(super) audit_file: Option<Reopener>,
@@ -80,6 +81,7 @@ impl Reloader {
         parts.catalogue.replace(catalogue);
         parts.channels.replace(channels);
         parts.rotations.reschedule(new.rotation.clone());
+        parts.requests.replace(new.requests.clone());
         parts.reaper.open_lanes().await?;
         parts.rounds.open();
         if let Some(file) = &parts.audit_file {

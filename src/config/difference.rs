@@ -36,6 +36,8 @@ pub enum Part {
     Bootstrap,
     /// `[log]`.
     Log,
+    /// `[requests]`.
+    Requests,
     /// `[sealing]`.
     Sealing,
     /// `[sessions]`.
@@ -115,6 +117,14 @@ impl Config {
         part(Part::Log, "log", &|c| {
             c.restart("level", &self.log.level, &new.log.level);
             c.restart("format", &self.log.format, &new.log.format);
+        });
+        part(Part::Requests, "requests", &|c| {
+            let (old, new) = (&self.requests, &new.requests);
+            c.live("request_ttl", &old.request_ttl, &new.request_ttl);
+            c.live("claim_within", &old.claim_within, &new.claim_within);
+            c.live("start_within", &old.start_within, &new.start_within);
+            c.live("pending_per_principal", &old.pending_per_principal, &new.pending_per_principal);
+            c.live("remind_every", &old.remind_every, &new.remind_every);
         });
         part(Part::Sealing, "sealing", &|c| c.live("", &self.sealing.ids(), &new.sealing.ids()));
         part(Part::Sessions, "sessions", &|c| {

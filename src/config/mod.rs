@@ -14,6 +14,7 @@ mod keys;
 mod notifications;
 mod reader;
 mod remark;
+mod request;
 mod role;
 mod scanner;
 mod sealing;
@@ -53,6 +54,7 @@ use self::{
 use crate::{
     domain::{ChannelName, Role, RoleName, TargetName},
     identity::{IdentitySettings, people::SessionSettings},
+    issuer::RequestSettings,
     notify::ChannelSettings,
     sealing::Keyring,
     target::TargetSettings,
@@ -75,6 +77,8 @@ pub struct Config {
     pub metrics: Option<MetricsSettings>,
     /// Whose word is taken for who calls.
     pub identity: IdentitySettings,
+    /// How long requests and grants wait, and how many may.
+    pub requests: RequestSettings,
     /// The databases.
     pub targets: BTreeMap<TargetName, TargetSettings>,
     /// What administration passwords are sealed with; empty: nothing is sealed.
@@ -153,6 +157,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     let audit = server::audit(&root.child("audit"), store.as_ref());
     let bootstrap = server::bootstrap(&root.child("bootstrap"));
     let log = server::log(&root.child("log"));
+    let requests = request::requests(&root.child("requests"));
     let sealing = sealing::sealing(&root.child("sealing"));
     let sessions = sessions::sessions(&root.child("sessions"));
     let metrics = server::metrics(&root.child("metrics"));
@@ -191,6 +196,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         log: log?,
         metrics,
         identity: identity?,
+        requests: requests?,
         targets: targets?.into_iter().map(|target| (target.name.clone(), target)).collect(),
         sealing: sealing?,
         sessions: sessions?,

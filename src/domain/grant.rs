@@ -11,7 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GrantId, IllegalTransition, LeaseId, PrincipalName, PrincipalRef, RequestId, RoleName, TargetName, Ttl,
+    GrantId, IllegalTransition, LeaseId, PrincipalName, PrincipalRef, Request, RequestId, RequestKind,
+    RoleName, TargetName, Ttl,
 };
 
 /// Where a grant stands.
@@ -139,6 +140,51 @@ fn after(moment: Timestamp, ttl: Ttl) -> Timestamp {
 }
 
 impl Grant {
+    /// The grant that an approved request opens. It waits to be claimed until `claim_by`, unless it has a start of its own.
+    pub fn opened(id: GrantId, request: &Request, at: Timestamp, claim_by: Timestamp, basis: String) -> Self {
+        let (ttl, start) = request.granted();
+        Self {
+            id,
+            request: request.id,
+            principal: request.requester.reference(),
+            role: request.terms.role.clone(),
+            target: request.terms.target.clone(),
+            ttl,
+            parallel: request.terms.parallel,
+            purpose: request.terms.justification.clone(),
+            basis,
+            break_glass: request.kind == RequestKind::BreakGlass,
+            created_at: at,
+            leases: Vec::new(),
+            leases_ended: false,
+            state: GrantState::Scheduled { start, claim_by },
+        }
+    }
+
+    /// Until when leases may last that are issued under it now; `None`: none may be.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self.state {
+            GrantState::Active { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Whether it gives somebody who asks for a TTL and a start as much as that, at a moment. Without a TTL anything will do.
+    pub fn covers(&self, ttl: Option<Ttl>, start: Option<Timestamp>, parallel: u32, now: Timestamp) -> bool {
+        let long = match &self.state {
+            GrantState::Scheduled { start: own, claim_by } => {
+                let open = own.is_some() || now < *claim_by;
+                open && start == *own && ttl.is_none_or(|ttl| ttl <= self.ttl)
+            }
+            GrantState::Active { until, .. } => {
+                let from = start.unwrap_or(now);
+                now < *until && ttl.map_or(from < *until, |ttl| after(from, ttl) <= *until)
+            }
+            GrantState::Ended { .. } | GrantState::Revoked { .. } => false,
+        };
+        long && parallel <= self.parallel
+    }
+
     /// Its resource name: `grants/<id>`.
     pub fn resource_name(&self) -> String {
         format!("grants/{}", self.id)
@@ -173,7 +219,11 @@ impl Grant {
             }
             (GrantState::Scheduled { start, .. }, GrantEvent::Claimed { at }) => {
                 let since = start.unwrap_or(at);
-                GrantState::Active { since, until: after(since, self.ttl) }
+                let until = after(since, self.ttl);
+                if at >= until {
+                    return Err(illegal("claimed after its end"));
+                }
+                GrantState::Active { since, until }
             }
             (GrantState::Active { until, .. }, GrantEvent::Claimed { at }) if at >= *until => {
                 return Err(illegal("claimed after its end"));

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GrantId, IllegalTransition, LeaseId, Principal, PrincipalName, RequestId, Requirement, ReviewStep,
-    RoleName, TargetName, Ttl,
+    GrantId, IllegalTransition, Principal, PrincipalName, RequestId, Requirement, ReviewStep, RoleName,
+    TargetName, Ttl,
 };
 
 /// How access was asked for.
@@ -22,12 +22,10 @@ use super::{
 pub enum RequestKind {
     /// To be decided by rule or by reviews.
     Access,
-    /// More time for a lease than its grant allows.
+    /// More time than a grant allows: its TTL is how much longer.
     Extension {
         /// The grant.
-        grant: GrantId,
-        /// The lease.
-        lease: LeaseId,
+        extends: GrantId,
     },
     /// Granted at once, without reviews; to be signed off by somebody else afterwards.
     BreakGlass,
@@ -171,10 +169,12 @@ pub enum RequestEvent {
         /// Why.
         reason: String,
     },
-    /// The clock looks at it: it expires, escalates, or stays as it is.
+    /// The clock looks at it: it expires, escalates, reminds, or stays as it is.
     Due {
         /// Now.
         at: Timestamp,
+        /// When to remind next, should a reminder be due now.
+        remind: Option<Timestamp>,
     },
 }
 
@@ -243,6 +243,18 @@ impl Request {
         }
     }
 
+    /// Whether it still awaits reviews.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.state, RequestState::Pending { .. })
+    }
+
+    /// Those who approved it, in order.
+    pub fn approvers(&self) -> impl Iterator<Item = &PrincipalName> {
+        let approvals =
+            self.reviews.iter().filter(|review| matches!(review.verdict, Verdict::Approve { .. }));
+        approvals.map(|review| &review.reviewer)
+    }
+
     /// What is granted if it is approved as it stands: the terms, as narrowed by the reviews so far.
     pub fn granted(&self) -> (Ttl, Option<Timestamp>) {
         self.reviews.iter().fold((self.terms.ttl, self.terms.start), |(ttl, start), review| {
@@ -281,7 +293,7 @@ impl Request {
                 self.pending("cancelled")?;
                 Ok(self.moved(RequestState::Cancelled { at, by, reason }))
             }
-            RequestEvent::Due { at } => Ok(self.due(at)),
+            RequestEvent::Due { at, remind } => Ok(self.due(at, remind)),
         }
     }
 
@@ -345,7 +357,10 @@ impl Request {
         )
     }
 
-    fn due(mut self, at: Timestamp) -> Self {
+    fn due(mut self, at: Timestamp, remind: Option<Timestamp>) -> Self {
+        if self.remind_at.is_some_and(|due| due <= at) {
+            self.remind_at = remind.filter(|next| *next > at);
+        }
         let Ok((step, since, escalated)) = self.pending("due") else { return self };
         if at >= self.expires_at {
             return self.moved(RequestState::Expired { at });

@@ -29,6 +29,18 @@ pub enum RefusalKind {
     InProgress,
     /// The lease has ended or is ending.
     Ended,
+    /// Others must agree first: it has to be asked for.
+    ApprovalRequired,
+    /// The request is decided, withdrawn or expired.
+    Decided,
+    /// The caller has reviewed the request already.
+    Reviewed,
+    /// The grant has not begun.
+    NotBegun,
+    /// The grant is over.
+    GrantEnded,
+    /// Others change the same at the same time.
+    Contended,
     /// The target cannot be used right now.
     TargetUnavailable,
     /// The target does not let Mayfly do it; an administrator must mend that.
@@ -63,6 +75,12 @@ impl RefusalKind {
             RefusalKind::KeyReused => "IDEMPOTENCY_KEY_REUSED",
             RefusalKind::InProgress => "IN_PROGRESS",
             RefusalKind::Ended => "LEASE_ENDED",
+            RefusalKind::ApprovalRequired => "APPROVAL_REQUIRED",
+            RefusalKind::Decided => "REQUEST_DECIDED",
+            RefusalKind::Reviewed => "REVIEWED_ALREADY",
+            RefusalKind::NotBegun => "GRANT_NOT_BEGUN",
+            RefusalKind::GrantEnded => "GRANT_ENDED",
+            RefusalKind::Contended => "CONTENDED",
             RefusalKind::TargetUnavailable => "TARGET_UNAVAILABLE",
             RefusalKind::TargetRefused => "TARGET_REFUSED",
             RefusalKind::NotConfigured => "NOT_CONFIGURED",
@@ -88,6 +106,12 @@ impl RefusalKind {
             RefusalKind::KeyReused => "key_reused",
             RefusalKind::InProgress => "in_progress",
             RefusalKind::Ended => "ended",
+            RefusalKind::ApprovalRequired => "approval_required",
+            RefusalKind::Decided => "decided",
+            RefusalKind::Reviewed => "reviewed",
+            RefusalKind::NotBegun => "not_begun",
+            RefusalKind::GrantEnded => "grant_ended",
+            RefusalKind::Contended => "contended",
             RefusalKind::TargetUnavailable => "target_unavailable",
             RefusalKind::TargetRefused => "target_refused",
             RefusalKind::SignInRefused => "sign_in_refused",
@@ -146,6 +170,17 @@ impl Refusal {
         self
     }
 
+    /// Whether it tells of a decision, which goes on record; else it could not be decided.
+    pub(super) fn is_on_record(&self) -> bool {
+        !matches!(
+            self.kind,
+            RefusalKind::StoreUnavailable
+                | RefusalKind::ShuttingDown
+                | RefusalKind::Internal
+                | RefusalKind::Contended
+        )
+    }
+
     pub(super) fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
@@ -170,8 +205,8 @@ impl From<BeginError> for Refusal {
         match error {
             BeginError::Store(error) => error.into(),
             BeginError::Conflict => {
-                let refusal = Refusal::new(RefusalKind::InProgress, error.to_string());
-                refusal.retry_after(Duration::from_millis(100))
+                let refusal = Refusal::new(RefusalKind::Contended, error.to_string());
+                refusal.retry_after(Duration::from_millis(200))
             }
             BeginError::KeyReused(_) => Refusal::new(RefusalKind::KeyReused, error.to_string()),
             BeginError::PrincipalLimit { .. } | BeginError::RoleLimit { .. } => {

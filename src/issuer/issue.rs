@@ -12,7 +12,11 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
-use super::{Issuer, Refusal, RefusalKind, lock};
+use super::{
+    ClaimRequest, Issuer, Refusal, RefusalKind,
+    grant::{Admitted, Wanted},
+    lock,
+};
 use crate::{
     audit::{Actor, Draft},
     crash::{self, Point},
@@ -22,8 +26,7 @@ use crate::{
     },
     identity::Caller,
     metrics::{ISSUED, Stopwatch},
-    policy,
-    store::{BeginError, Begun, NewLease},
+    store::{BeginError, Begun, EntryChange, NewLease},
     target::{LeasedAccount, NewAccount, Pass, Secret, Target, TargetError, TargetErrorKind, TlsMode},
 };
 
@@ -50,6 +53,9 @@ const TAKE_BACKS: u32 = 3;
 
 /// How often a lease is tried to begin while what it requires changes.
 const BEGINNINGS: u32 = 3;
+
+/// How often a lease under a grant is decided anew because others claim under it at the same time: one of them gets through each time.
+const CLAIM_TRIES: u32 = 200;
 
 /// What a caller asks for.
 #[derive(Debug, Clone)]
@@ -104,6 +110,7 @@ struct Attempt {
     target: Arc<dyn Target>,
     caller: Caller,
     lease: Lease,
+    entries: Vec<EntryChange>,
 }
 
 impl Issuer {
@@ -113,32 +120,63 @@ impl Issuer {
     /// [`Refusal`]. Whatever was begun on the target by then is being removed.
     pub async fn issue(self: &Arc<Self>, caller: &Caller, request: IssueRequest) -> Result<Issued, Refusal> {
         let (watch, role) = (Stopwatch::start(), request.role.clone());
-        let answer = self.issue_uncounted(caller, request).await;
-        let role = self.catalogue.current().role(&role).map(|(role, _)| role);
-        let outcome = answer.as_ref().map_or_else(|refusal| refusal.kind.as_str(), |_| ISSUED);
-        let labels = role.as_ref().map(|role| (&role.name, &role.target));
-        self.metrics.issue_answered(labels, outcome, watch.elapsed());
+        let answer = self.issue_wanted(caller, Wanted::Role(request)).await;
+        self.count_issued(&role, watch, &answer);
         answer
     }
 
-    async fn issue_uncounted(
-        self: &Arc<Self>,
-        caller: &Caller,
-        request: IssueRequest,
-    ) -> Result<Issued, Refusal> {
-        let resource = || format!("roles/{}", request.role);
-        let planned = self.plan(caller, &request).await;
+    /// Issues a credential under a grant of the caller's own.
+    ///
+    /// # Errors
+    /// [`Refusal`]: no such grant (or not the caller's), not begun, over, used up, allowed no longer; and as [`Issuer::issue`].
+    pub async fn claim(self: &Arc<Self>, caller: &Caller, claim: ClaimRequest) -> Result<Issued, Refusal> {
+        let watch = Stopwatch::start();
+        let grant = self.kept_grant(claim.grant).await?;
+        let answer = self.issue_wanted(caller, Wanted::Claim(claim)).await;
+        if let Some(grant) = grant {
+            self.count_issued(&grant.document.role, watch, &answer);
+        }
+        answer
+    }
+
+    fn count_issued(&self, role: &RoleName, watch: Stopwatch, answer: &Result<Issued, Refusal>) {
+        let role = self.catalogue.current().role(role).map(|(role, _)| role);
+        let outcome = answer.as_ref().map_or_else(|refusal| refusal.kind.as_str(), |_| ISSUED);
+        let labels = role.as_ref().map(|role| (&role.name, &role.target));
+        self.metrics.issue_answered(labels, outcome, watch.elapsed());
+    }
+
+    /// Decides anew as long as others change what was decided on.
+    async fn issue_wanted(self: &Arc<Self>, caller: &Caller, wanted: Wanted) -> Result<Issued, Refusal> {
+        let mut tries = 0;
+        loop {
+            match self.issue_once(caller, &wanted).await {
+                Err(refusal) if refusal.kind == RefusalKind::Contended && tries < CLAIM_TRIES => tries += 1,
+                answer => return answer,
+            }
+            // Many claims at once take turns rather than be in each other's way for ever.
+            let wait = Duration::from_millis(u64::from(self.random.below(tries.saturating_mul(2))));
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn issue_once(self: &Arc<Self>, caller: &Caller, wanted: &Wanted) -> Result<Issued, Refusal> {
+        let planned = self.plan(caller, wanted).await;
         let admitted = planned.and_then(|attempt| Ok((self.pass_to(&attempt.lease.target)?, attempt)));
         let (pass, attempt) = match admitted {
             Ok(admitted) => admitted,
-            // Denials are audited where they are decided.
-            Err(refusal) if refusal.kind == RefusalKind::Denied => return Err(refusal),
-            Err(refusal) => return Err(self.refuse(caller, "lease.requested", resource(), refusal).await),
+            Err(refusal) if refusal.kind == RefusalKind::Contended => return Err(refusal),
+            Err(refusal) => {
+                return Err(self.refuse(caller, "lease.requested", wanted.resource(), refusal).await);
+            }
         };
         if self.tasks.is_closed() {
             return Err(Refusal::shutting_down());
         }
         crash::here(Point::IssuePlanned);
+        if attempt.lease.terms.grant.is_some() {
+            crash::here(Point::ClaimPlanned);
+        }
         let target = attempt.lease.target.clone();
         let (reply, replied) = oneshot::channel();
         self.tasks.spawn(Arc::clone(self).issue_and_see_delivered(attempt, pass, reply));
@@ -177,19 +215,12 @@ impl Issuer {
     }
 
     /// Checks the request and works out the lease it would become. Touches nothing.
-    async fn plan(&self, caller: &Caller, request: &IssueRequest) -> Result<Attempt, Refusal> {
-        check_text(request)?;
-        let (role, target) = self
-            .catalogue
-            .current()
-            .role(&request.role)
-            .ok_or_else(|| Refusal::not_found(format!("there is no role {}", request.role)))?;
-        let ttl = role.ttl.choose(request.ttl)?;
-        let action = policy::Action::Issue { role: &role, ttl };
-        let allowed_by =
-            self.authorise(caller, action, "lease.requested", format!("roles/{}", role.name)).await?;
+    async fn plan(&self, caller: &Caller, wanted: &Wanted) -> Result<Attempt, Refusal> {
+        check_text(wanted)?;
         let now = self.clock.now();
         let id = LeaseId::new(now, self.random.bits());
+        let Admitted { role, target, ttl, renewable_until, purpose, allowed_by, grant, entries } =
+            self.admitted(caller, wanted, id).await?;
         let longest = SignedDuration::try_from(target.settings().pool.longest_creation())
             .unwrap_or(SignedDuration::from_secs(60));
         let lease = Lease {
@@ -202,20 +233,14 @@ impl Issuer {
                 name: AccountName::compose(target.engine(), &role.name, &caller.principal.name, id),
                 hosts: role.hosts.clone(),
             },
-            terms: LeaseTerms {
-                ttl,
-                renewable_until: after(now, role.ttl.max())?,
-                purpose: request.purpose.clone(),
-                allowed_by,
-                grant: None,
-            },
+            terms: LeaseTerms { ttl, renewable_until, purpose, allowed_by, grant },
             end_plan: EndPlan::of(&role),
-            idempotency_key: request.idempotency_key.clone(),
+            idempotency_key: wanted.key().cloned(),
             created_at: now,
             updated_at: now,
             state: LeaseState::Provisioning { deadline: after_waits(now, PREPARATION, longest) },
         };
-        Ok(Attempt { role, target, caller: caller.clone(), lease })
+        Ok(Attempt { role, target, caller: caller.clone(), lease, entries })
     }
 
     /// Makes intent durable while the secret is being prepared, then provisions.
@@ -232,6 +257,9 @@ impl Issuer {
             Err(refusal) => return Err(refusal),
         };
         crash::here(Point::IssueBegun);
+        if lease.terms.grant.is_some() {
+            crash::here(Point::ClaimBegun);
+        }
         let secret = match secret {
             Ok(secret) => secret,
             Err(error) => return Err(self.creation_failed(attempt, &lease, error).await),
@@ -243,7 +271,7 @@ impl Issuer {
             );
             return Err(self.creation_failed(attempt, &lease, error).await);
         }
-        let expires_at = after(lease.created_at, lease.terms.ttl)?;
+        let expires_at = after(lease.created_at, lease.terms.ttl)?.min(lease.terms.renewable_until);
         let new = NewAccount {
             instance: self.store.instance(),
             account: &lease.account,
@@ -400,7 +428,8 @@ impl Issuer {
             let lease = attempt.lease.clone();
             // Where several processes share the store, see `check_begun`.
             let alone = self.store.replica().is_none();
-            let entries = if alone { lock::none_on(&lease) } else { Vec::new() };
+            let mut entries = if alone { lock::none_on(&lease) } else { Vec::new() };
+            entries.extend(attempt.entries.iter().cloned());
             let new = NewLease { lease, limits: attempt.role.limits, entries };
             match self.store.begin(new, draft.clone()).await {
                 Ok(begun) => return Ok(begun),
@@ -410,6 +439,10 @@ impl Issuer {
             // Should what is locked have lapsed, it is cleared away by this.
             if let Err(refusal) = self.check_lease(&attempt.caller, &attempt.lease).await {
                 return Err(self.begin_refused(attempt, refusal).await);
+            }
+            if !attempt.entries.is_empty() {
+                // Its grant changed: that is decided anew.
+                return Err(BeginError::Conflict.into());
             }
         }
         Err(self.begin_refused(attempt, BeginError::Conflict.into()).await)
@@ -489,7 +522,12 @@ impl Attempt {
     }
 
     fn draft_for(&self, lease: &Lease, at: Timestamp, action: &'static str) -> Draft {
-        Draft::of_lease(at, self.caller.actor(), action, lease)
+        let draft = Draft::of_lease(at, self.caller.actor(), action, lease);
+        let draft = match lease.terms.grant {
+            Some(_) => draft.with("grant_until", lease.terms.renewable_until.to_string()),
+            None => draft,
+        };
+        draft
             .with("ttl", lease.terms.ttl.to_string())
             .with("purpose", lease.terms.purpose.as_str())
             .with("allowed_by", lease.terms.allowed_by.as_str())
@@ -518,14 +556,15 @@ fn after_waits(start: Timestamp, first: SignedDuration, second: SignedDuration) 
     start.saturating_add(first).and_then(|start| start.saturating_add(second)).unwrap_or(Timestamp::MAX)
 }
 
-fn check_text(request: &IssueRequest) -> Result<(), Refusal> {
-    let purpose = &request.purpose;
-    if purpose.chars().count() > PURPOSE_LIMIT || purpose.chars().any(char::is_control) {
+fn check_text(wanted: &Wanted) -> Result<(), Refusal> {
+    if let Wanted::Role(IssueRequest { purpose, .. }) = wanted
+        && (purpose.chars().count() > PURPOSE_LIMIT || purpose.chars().any(char::is_control))
+    {
         let message = format!("a purpose is at most {PURPOSE_LIMIT} characters on one line");
         return Err(Refusal::invalid("purpose", message));
     }
     let sound = |key: &String| key.len() <= KEY_LIMIT && key.bytes().all(|byte| byte.is_ascii_graphic());
-    if !request.idempotency_key.as_ref().is_none_or(sound) {
+    if !wanted.key().is_none_or(sound) {
         let message =
             format!("an idempotency key is 1 to {KEY_LIMIT} printable ASCII characters without blanks");
         return Err(Refusal::invalid("idempotency_key", message));

@@ -10,6 +10,8 @@ mod catalogue;
 mod credentials;
 mod end;
 mod error;
+mod facts;
+mod grant;
 mod issue;
 mod lock;
 mod look;
@@ -18,6 +20,7 @@ mod people;
 mod recognise;
 mod reconcile;
 mod renew;
+mod request;
 mod rotate;
 mod tokens;
 
@@ -26,6 +29,7 @@ use std::sync::Arc;
 pub use catalogue::{Catalogue, CatalogueHandle};
 pub use credentials::{KeptCredentials, candidates};
 pub use error::{Refusal, RefusalKind};
+pub use grant::{ClaimRequest, GrantFilter, NewExtension};
 pub use issue::{IssueRequest, Issued};
 use jiff::Timestamp;
 pub use lock::{Ended, NewLock};
@@ -35,6 +39,9 @@ pub use people::{Attempt, Begun, Enrolling, Invited, NewInvitation, NewPassword,
 pub use recognise::{KnownServers, Succession};
 pub use reconcile::{
     Answer, Counts, Discrepancy, DiscrepancyKind, Mode, ReconcileError, ReconcileReport, Reconciler,
+};
+pub use request::{
+    NewRequest, NewReview, RequestFilter, RequestSettings, RequestSettingsHandle, Requested, SeenRequest,
 };
 pub use rotate::{Resealed, Rotated, Rotator, RotatorParts};
 pub use tokens::{MintedToken, NewToken};
@@ -75,6 +82,7 @@ pub struct Issuer {
     rotator: Option<Arc<Rotator>>,
     people: people::People,
     channels: Arc<ChannelsHandle>,
+    request_settings: Arc<RequestSettingsHandle>,
     tasks: TaskTracker,
 }
 
@@ -129,6 +137,7 @@ impl Issuer {
             rotator: None,
             people: people::People::new(),
             channels: Arc::default(),
+            request_settings: Arc::default(),
             tasks: TaskTracker::new(),
         }
     }

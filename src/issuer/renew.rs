@@ -90,9 +90,20 @@ impl Issuer {
         if current <= now {
             return Err(Refusal::new(RefusalKind::Ended, "the lease has expired"));
         }
-        let expires_at = after(now, ttl.unwrap_or(lease.terms.ttl))?;
-        if expires_at > lease.terms.renewable_until {
-            return Err(self.refuse(caller, "lease.renewed", lease.resource_name(), too_long(&lease)).await);
+        let latest = match self.renewable_until(&lease).await {
+            Ok(latest) => latest,
+            Err(refusal) => {
+                return Err(self.refuse(caller, "lease.renewed", lease.resource_name(), refusal).await);
+            }
+        };
+        let mut expires_at = after(now, ttl.unwrap_or(lease.terms.ttl))?;
+        if ttl.is_none() && lease.terms.grant.is_some() {
+            // Under a grant, as long as it lasts.
+            expires_at = expires_at.min(latest);
+        }
+        if expires_at > latest {
+            let refusal = too_long(&lease, latest);
+            return Err(self.refuse(caller, "lease.renewed", lease.resource_name(), refusal).await);
         }
         if expires_at <= current {
             return Ok(lease);
@@ -123,6 +134,13 @@ impl Issuer {
         };
         crash::here(Point::RenewStored);
         if self.store.replica().is_some() { self.agree(&*target, renewed).await } else { Ok(renewed) }
+    }
+
+    /// No renewal reaches beyond this: what was agreed, or where the grant ends now that the lease was issued under.
+    async fn renewable_until(&self, lease: &Lease) -> Result<Timestamp, Refusal> {
+        let Some(grant) = lease.terms.grant else { return Ok(lease.terms.renewable_until) };
+        let until = self.kept_grant(grant).await?.and_then(|kept| kept.document.until());
+        until.ok_or_else(|| Refusal::new(RefusalKind::GrantEnded, "the grant of this lease is over"))
     }
 
     /// Two processes may renew a lease at once, and the one with the earlier expiry may have come last to the target. Whoever is
@@ -163,9 +181,7 @@ fn after_a(moment: Timestamp, wait: SignedDuration) -> Timestamp {
     moment.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
-fn too_long(lease: &Lease) -> Refusal {
-    Refusal::invalid(
-        "ttl",
-        format!("this lease cannot be renewed beyond {}, its role's maximum", lease.terms.renewable_until),
-    )
+fn too_long(lease: &Lease, latest: Timestamp) -> Refusal {
+    let whose = if lease.terms.grant.is_some() { "the end of its grant" } else { "its role's maximum" };
+    Refusal::invalid("ttl", format!("this lease cannot be renewed beyond {latest}, {whose}"))
 }

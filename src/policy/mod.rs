@@ -4,6 +4,7 @@
 //! question that matches no rule is denied. Asking for a role has three answers ([`Admission`]): no, yes by rule, or yes once
 //! others have reviewed it.
 
+mod approvable;
 mod handle;
 
 use std::net::IpAddr;
@@ -115,6 +116,19 @@ impl Policies {
                 }
             }
         }
+    }
+
+    /// Whether a decision may depend on what somebody holds already, which takes asking the store. The rules that are built in
+    /// look at who asks and for what, and at nothing else.
+    pub fn looks_at_holdings(&self) -> bool {
+        self.digest() != "builtin"
+    }
+
+    /// Why nobody could possibly approve a request; `None`: somebody might. Of steps that name their reviewers one by one it is
+    /// known whether there are enough besides the requester, who reviews nothing of his own; each reviews once.
+    pub fn nobody_could_approve(&self, request: &Request, role: &Role) -> Option<String> {
+        approvable::why_not(&request.requester, &request.requirement.steps)
+            .map(|why| format!("nobody could approve a request of yours for the role {}: {why}", role.name))
     }
 
     /// Decides whether somebody may access a role by break-glass.

@@ -20,7 +20,7 @@ pub(super) const SHARED_BOUND: Duration = Duration::from_secs(2);
 
 /// When to try again after `failures` failures in a row (the first being 0): between three and five quarters of
 /// `FIRST * 2^failures`, the power bounded by `bound`.
-pub(super) fn next_attempt(now: Timestamp, failures: u32, bound: Duration, random: &dyn Random) -> Timestamp {
+pub(crate) fn next_attempt(now: Timestamp, failures: u32, bound: Duration, random: &dyn Random) -> Timestamp {
     let wait = FIRST.saturating_mul(1 << failures.min(16)).min(bound);
     let millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
     let jittered = u64::from(millis) * 3 / 4 + u64::from(random.below(millis / 2 + 1));

@@ -20,6 +20,7 @@ use std::{
     sync::{Arc, Mutex, Once, PoisonError},
 };
 
+pub(crate) use backoff::next_attempt;
 use jiff::Timestamp;
 pub use rotation::{RotationParts, Rotations, Schedule};
 pub use rounds::{Rounds, RoundsParts};

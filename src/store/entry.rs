@@ -42,6 +42,8 @@ kinds! {
     Request = "request",
     /// A grant, with the leases under it.
     Grant = "grant",
+    /// An idempotency key that a request was made with.
+    RequestKey = "request_key",
     /// A lock on a principal, a role or a target.
     Lock = "lock",
     /// Which group roles an existing account was given, by which leases.

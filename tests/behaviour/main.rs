@@ -22,6 +22,7 @@ mod postgres;
 mod program;
 mod reconcile;
 mod recovery;
+mod requests;
 mod rotation;
 mod sandbox;
 mod store;

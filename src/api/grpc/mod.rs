@@ -10,6 +10,7 @@
 mod call;
 mod connection;
 mod convert;
+mod convert_request;
 mod deadline;
 mod feed;
 mod gate;

@@ -56,6 +56,11 @@ impl Listing {
         Self { what, filter: Vec::new() }
     }
 
+    /// The token that continues after `cursor`, if there is more.
+    pub(super) fn go_on(&self, cursor: Option<impl Display>) -> String {
+        cursor.map(|cursor| self.token(cursor)).unwrap_or_default()
+    }
+
     /// A listing of leases.
     pub(super) fn of_leases(filter: &LeaseFilter) -> Self {
         let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();

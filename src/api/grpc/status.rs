@@ -31,9 +31,14 @@ fn code(kind: RefusalKind) -> Code {
         RefusalKind::LimitReached => Code::ResourceExhausted,
         RefusalKind::SignInRefused | RefusalKind::SecondFactorRequired => Code::Unauthenticated,
         RefusalKind::KeyReused | RefusalKind::Exists => Code::AlreadyExists,
-        RefusalKind::InProgress => Code::Aborted,
+        RefusalKind::InProgress | RefusalKind::Contended => Code::Aborted,
         RefusalKind::Locked
         | RefusalKind::Ended
+        | RefusalKind::ApprovalRequired
+        | RefusalKind::Decided
+        | RefusalKind::Reviewed
+        | RefusalKind::NotBegun
+        | RefusalKind::GrantEnded
         | RefusalKind::TargetRefused
         | RefusalKind::NotConfigured
         | RefusalKind::Precondition => Code::FailedPrecondition,
@@ -62,7 +67,14 @@ pub(super) fn refused(caller: &Caller, refusal: &Refusal) -> Status {
         RefusalKind::LimitReached => {
             details.add_quota_failure_violation(caller.principal.name.as_str(), message);
         }
-        RefusalKind::Ended | RefusalKind::TargetRefused | RefusalKind::TargetUnavailable => {
+        RefusalKind::Ended
+        | RefusalKind::ApprovalRequired
+        | RefusalKind::Decided
+        | RefusalKind::Reviewed
+        | RefusalKind::NotBegun
+        | RefusalKind::GrantEnded
+        | RefusalKind::TargetRefused
+        | RefusalKind::TargetUnavailable => {
             if let Some(description) = precondition(caller, refusal) {
                 let kind = refusal.kind.reason();
                 details.add_precondition_failure_violation(kind, "", description);
@@ -100,8 +112,8 @@ fn precondition(caller: &Caller, refusal: &Refusal) -> Option<String> {
     match (&refusal.remedy, refusal.kind) {
         (Some(remedy), _) if policy::is_administrator(&caller.principal) => Some(remedy.clone()),
         (Some(_), _) | (None, RefusalKind::TargetRefused) => Some("ask your administrator".to_owned()),
-        (None, RefusalKind::Ended) => Some(refusal.message.clone()),
-        (None, _) => None,
+        (None, RefusalKind::TargetUnavailable) => None,
+        (None, _) => Some(bounded(&refusal.message).to_owned()),
     }
 }
 

@@ -31,6 +31,7 @@ const GRAIN: SignedDuration = SignedDuration::from_secs(2);
 pub(crate) struct Caller {
     /// Where the server is.
     pub(crate) address: String,
+    pub(super) channel: Channel,
     client: LeaseServiceClient<Channel>,
     bearer: MetadataValue<Ascii>,
 }
@@ -87,7 +88,7 @@ pub(crate) fn is_live(state: LeaseState) -> bool {
 }
 
 impl Held {
-    fn of(reply: proto::IssueLeaseResponse, key: &str, ttl: u32) -> Self {
+    pub(super) fn of(reply: proto::IssueLeaseResponse, key: &str, ttl: u32) -> Self {
         let (lease, credential) = (reply.lease.unwrap(), reply.credential.unwrap());
         Self {
             lease: lease.name,
@@ -189,12 +190,13 @@ impl Caller {
         let channel = Endpoint::from_shared(address.to_owned()).unwrap().connect_lazy();
         Self {
             address: address.to_owned(),
-            client: LeaseServiceClient::new(channel),
+            client: LeaseServiceClient::new(channel.clone()),
+            channel,
             bearer: format!("Bearer {token}").parse().unwrap(),
         }
     }
 
-    fn with<T>(&self, message: T) -> Request<T> {
+    pub(super) fn with<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.bearer.clone());
         request
@@ -276,7 +278,7 @@ impl Caller {
     }
 }
 
-async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
+pub(super) async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(answered) => answered.map(Response::into_inner),
         Err(_) => Err(Status::deadline_exceeded("the test waited long enough")),

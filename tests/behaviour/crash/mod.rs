@@ -3,6 +3,7 @@
 //!
 //! Whoever adds a crash point says in [`scenario`] what has to be done for it to be passed.
 
+mod approval;
 pub(crate) mod caller;
 mod deed;
 mod everything;

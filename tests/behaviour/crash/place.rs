@@ -47,6 +47,8 @@ pub(super) struct Place {
     pub(super) role: String,
     /// A role whose accounts the target refuses to create.
     pub(super) refused: String,
+    /// A role that takes a review.
+    pub(super) reviewed: String,
 }
 
 impl Place {
@@ -56,10 +58,10 @@ impl Place {
     pub(super) fn on(database: Database, settings: &str) -> Self {
         let number = PLACES.fetch_add(1, Ordering::SeqCst);
         // Four characters are what MySQL's account names have room for beside a principal and a lease.
-        let (role, refused) = (format!("c{number:03x}"), format!("f{number:03x}"));
+        let [role, refused, reviewed] = ["c", "f", "v"].map(|letter| format!("{letter}{number:03x}"));
         let directory = tempfile::tempdir().unwrap();
         let token = ApiToken::generate(&SystemRandom).expose().to_owned();
-        let place = Self { directory, token, database, role, refused };
+        let place = Self { directory, token, database, role, refused, reviewed };
         place.write("administrator.token", &place.token);
         place.write("target.password", place.database.sample.administrator.password.expose());
         place.write("sealing.key", &SealingKey::draw(&SystemRandom));
@@ -84,13 +86,16 @@ impl Place {
              [bootstrap]\nadministrator_token_file = \"administrator.token\"\n\n[sealing]\nkey_file = \"sealing.key\"\n\n[log]\nlevel = \"info\"\nformat = \"json\"\n\n\
              [targets.target]\nengine = \"{}\"\nhosts = [\"127.0.0.1:{}\"]\ndatabase = \"{}\"\nuser = \"{}\"\n\
              password_file = \"target.password\"\npool.issuing = 4\npool.ending = 4\npool.wait = \"500ms\"\n\
-             pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{settings}{}{}",
+             pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{settings}{}{}{}approval = \"colleague\"\n\n\
+             [requests]\nrequest_ttl = \"4s\"\n\n\
+             [[approvals.colleague.steps]]\nname = \"colleague\"\nreviewers = [\"principal:reviewer\"]\n",
             self.database.engine,
             self.database.port,
             names.database,
             names.administrator,
             role(&self.role, &names.write),
             role(&self.refused, "nobody_made_this_group"),
+            role(&self.reviewed, &names.write),
         )
     }
 

@@ -43,7 +43,11 @@ pub(super) enum Act {
     Revoke,
     /// A lease with a session and an object expires.
     Expire,
-    /// All of these.
+    /// Access is asked for, reviewed, claimed and taken back.
+    Approval,
+    /// Access is asked for, and nobody reviews it.
+    Neglect,
+    /// All of those above that take no review.
     Life,
     /// Something is done to an account behind Mayfly's back, and the target is compared with the store.
     Reconcile(Deed),
@@ -104,6 +108,16 @@ pub(super) fn scenario(point: Point) -> Scenario {
         Point::ReconcileReappeared | Point::ReconcileReopened => reached_by(Act::Reconcile(Deed::Revive)),
         Point::ReconcileDrifted | Point::ReconcilePutRight => on_target(Act::Reconcile(Deed::Alter)),
         Point::ReconcileEnded => reached_by(Act::Reconcile(Deed::AlterForGood)),
+        Point::RequestPlanned
+        | Point::RequestMade
+        | Point::ReviewPlanned
+        | Point::ReviewRecorded
+        | Point::ClaimPlanned
+        | Point::GrantEnding
+        | Point::GrantOver
+        | Point::GrantLeasesEnding => reached_by(Act::Approval),
+        Point::ClaimBegun => on_target(Act::Approval),
+        Point::ClockPlanned | Point::ClockDone => reached_by(Act::Neglect),
         Point::StoreCommitting | Point::StoreCommitted => Scenario { passes: COMMITS, ..unheard(Act::Life) },
         Point::RotateChanged => on_target(Act::Command(ROTATE)),
         Point::RotateBegun | Point::RotateProved | Point::RotatePromoted => reached_by(Act::Command(ROTATE)),
@@ -179,6 +193,14 @@ impl<'p> Story<'p> {
                 }
                 self.place.command(&caller.address, arguments).await;
             }
+            Act::Approval => {
+                let key = self.next_key();
+                self.approval(caller, &key).await?;
+            }
+            Act::Neglect => {
+                let key = self.next_key();
+                self.neglect(caller, &key).await?;
+            }
             Act::Life => {
                 for act in [Act::Repeat, Act::Renew, Act::Release, Act::Refused, Act::Expire] {
                     Box::pin(self.play(act, caller)).await?;
@@ -209,10 +231,14 @@ impl<'p> Story<'p> {
         Ok(())
     }
 
+    fn next_key(&mut self) -> String {
+        self.keys += 1;
+        format!("{}-{}", self.place.role, self.keys)
+    }
+
     /// Issues under a fresh key, and says at which place the credential is kept.
     async fn issue(&mut self, caller: &Caller, ttl: u32) -> Result<usize, Status> {
-        self.keys += 1;
-        let key = format!("{}-{}", self.place.role, self.keys);
+        let key = self.next_key();
         if ttl == LONG {
             self.unanswered.push(key.clone());
         }

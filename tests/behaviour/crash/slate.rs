@@ -19,14 +19,13 @@ use crate::support::eventually;
 
 /// The accounts of an installation that are on its target, whatever its books say.
 pub(super) async fn accounts(place: &Place) -> BTreeSet<String> {
-    let (role, refused) = (&place.role, &place.refused);
+    let names = [&place.role, &place.refused, &place.reviewed];
     let (table, column) = match place.database.engine {
         Engine::Postgres => ("pg_roles", "rolname"),
         _ => ("mysql.user", "User"),
     };
-    let statement = format!(
-        "SELECT DISTINCT {column} FROM {table} WHERE {column} LIKE 'mf\\_{role}\\_%' OR {column} LIKE 'mf\\_{refused}\\_%'"
-    );
+    let ours = names.map(|name| format!("{column} LIKE 'mf\\_{name}\\_%'")).join(" OR ");
+    let statement = format!("SELECT DISTINCT {column} FROM {table} WHERE {ours}");
     place.database.ask_superuser(place.database.server.unwrap(), &statement).await.into_iter().collect()
 }
 

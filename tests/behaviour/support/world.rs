@@ -9,6 +9,7 @@ use std::{
 
 use jiff::SignedDuration;
 use mayfly::{
+    clerk::{Clerk, ClerkParts},
     clock::{Clock, ManualClock, SystemClock},
     domain::{
         Engine, HostPattern, Lease, LeaseId, LeaseLimits, LeaseState, OwnedObjects, Password, Principal,
@@ -175,6 +176,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) issuer: Arc<Issuer>,
     pub(crate) reaper: Arc<Reaper>,
+    pub(crate) clerk: Clerk,
     pub(crate) catalogue: Arc<CatalogueHandle>,
     pub(crate) health: Arc<HealthBoard>,
     pub(crate) metrics: Arc<Metrics>,
@@ -257,11 +259,19 @@ impl World {
         let keyring = Arc::new(KeyringHandle::new(keyring()));
         let issuer = Arc::new(issuer.with_people(keyring, SessionSettings::default()));
         reaper.open_lanes().await.unwrap();
-        Self { clock, store, issuer, reaper, catalogue, health, metrics, directory }
+        let clerk = Clerk::new(ClerkParts {
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            random: Arc::new(SystemRandom),
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            issuer: Arc::clone(&issuer),
+        });
+        clerk.start();
+        Self { clock, store, issuer, reaper, clerk, catalogue, health, metrics, directory }
     }
 
     /// Stops everything and closes the store, as a restart does.
     pub(crate) async fn stop(self) -> (Arc<TempDir>, Arc<ManualClock>) {
+        self.clerk.stop().await;
         self.issuer.drain().await;
         self.reaper.stop().await;
         self.store.close().await;

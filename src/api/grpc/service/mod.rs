@@ -15,3 +15,4 @@ pub(super) mod target;
 pub(super) mod token;
 pub(super) mod user;
 mod watch;
+mod watch_entries;
