@@ -58,7 +58,7 @@ impl Issuer {
 
     /// The lease, if the caller may see it. Somebody else's is told as if there were none; either is recorded.
     pub(super) async fn visible_lease(&self, caller: &Caller, id: LeaseId) -> Result<Lease, Refusal> {
-        if let Some(lease) = self.store.lease(id).await?.filter(|lease| may_view(caller, lease)) {
+        if let Some(lease) = self.store.lease(id).await?.filter(|lease| self.may_view(caller, lease)) {
             return Ok(lease);
         }
         let refusal = Refusal::not_found(format!("there is no lease {id}, or it is not yours"));
@@ -128,7 +128,7 @@ impl Issuer {
         let all = policy::is_administrator(&caller.principal);
         let entries = catalogue.roles.values().filter_map(|role| {
             let target = catalogue.targets.get(&role.target)?;
-            let allowed = allows(caller, role, role.ttl.default()).is_ok();
+            let allowed = self.allows(caller, role, role.ttl.default()).is_ok();
             (all || allowed).then(|| (Arc::clone(role), Arc::clone(target), allowed))
         });
         entries.collect()
@@ -150,7 +150,7 @@ impl Issuer {
             .role(name)
             .ok_or_else(|| Refusal::not_found(format!("there is no role {name}")))?;
         let ttl = role.ttl.choose(ttl)?;
-        let verdict = allows(caller, &role, ttl);
+        let verdict = self.allows(caller, &role, ttl);
         let (live, total) = self.store.live_under_role(name, &caller.principal.name).await?;
         let verdict = match verdict {
             Ok(_) if live >= role.limits.per_principal => Err(format!(
@@ -285,14 +285,17 @@ impl Issuer {
     }
 }
 
-fn allows(caller: &Caller, role: &Role, ttl: Ttl) -> Result<String, String> {
-    match policy::decide(&caller.principal, &policy::Action::Issue { role, ttl }) {
-        policy::Decision::Allow { by, .. } => Ok(by),
-        policy::Decision::Deny { reason, .. } => Err(reason),
+impl Issuer {
+    /// Whether a role may be asked for, and why (not).
+    fn allows(&self, caller: &Caller, role: &Role, ttl: Ttl) -> Result<String, String> {
+        match self.policies.current().decide(&self.who(caller), &policy::Action::Issue { role, ttl }) {
+            policy::Decision::Allow { by, .. } => Ok(by),
+            policy::Decision::Deny { reason, .. } => Err(reason),
+        }
     }
-}
 
-fn may_view(caller: &Caller, lease: &Lease) -> bool {
-    let action = policy::Action::View { owner: &lease.principal.name };
-    matches!(policy::decide(&caller.principal, &action), policy::Decision::Allow { .. })
+    fn may_view(&self, caller: &Caller, lease: &Lease) -> bool {
+        let action = policy::Action::View { owner: &lease.principal.name };
+        self.policies.current().decide(&self.who(caller), &action).is_allowed()
+    }
 }
