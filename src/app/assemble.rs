@@ -15,7 +15,7 @@ use crate::{
         RotatorParts,
     },
     metrics::Metrics,
-    policy::{Policies, PoliciesHandle},
+    policy::PoliciesHandle,
     reaper::{Reaper, ReaperParts, RotationParts, Rotations, Rounds, RoundsParts},
     sealing::KeyringHandle,
     store::Store,
@@ -55,7 +55,7 @@ impl Application {
         };
         let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
         let (rotator, rotations) = rotation(&config, &surroundings, &catalogue, credentials);
-        let policies = Arc::new(PoliciesHandle::new(Policies::builtin()));
+        let policies = Arc::new(PoliciesHandle::new(Arc::clone(&config.policies)));
         let reaper = reaper(&surroundings, &store, &catalogue, &health, &metrics);
         let issuer = Issuer::new(IssuerParts {
             clock: Arc::clone(&surroundings.clock),
@@ -99,6 +99,7 @@ impl Application {
             surroundings: surroundings.clone(),
             store: Arc::clone(&store),
             catalogue,
+            policies,
             health,
             reaper: Arc::clone(&reaper),
             rounds: Arc::clone(&rounds),

@@ -13,6 +13,7 @@ use crate::{
     identity::{Identities, IdentitiesHandle},
     issuer::{Catalogue, CatalogueHandle, RequestSettingsHandle},
     notify::{Channels, ChannelsHandle},
+    policy::PoliciesHandle,
     reaper::{Reaper, Rotations, Rounds},
     sealing::KeyringHandle,
     store::Store,
@@ -24,6 +25,7 @@ pub(super) struct Parts {
     pub(super) surroundings: Surroundings,
     pub(super) store: Arc<dyn Store>,
     pub(super) catalogue: Arc<CatalogueHandle>,
+    pub(super) policies: Arc<PoliciesHandle>,
     pub(super) health: Arc<HealthBoard>,
     pub(super) reaper: Arc<Reaper>,
     pub(super) rounds: Arc<Rounds>,
@@ -47,7 +49,7 @@ impl Reloader {
         Self { parts: Mutex::new(parts) }
     }
 
-    /// Takes a configuration in: roles, targets and certificates change together, or nothing changes. Certificate files are
+    /// Takes a configuration in: roles, targets, policies and certificates change together, or nothing changes. Certificate files are
     /// read anew and the audit file is opened anew even when the configuration is the same.
     ///
     /// # Errors
@@ -78,6 +80,7 @@ impl Reloader {
         // What was known of a target is not known of it with other settings.
         let renewed = |name: &&TargetName| !parts.is_kept(name, &catalogue);
         new.targets.keys().filter(renewed).for_each(|name| parts.health.forget(name));
+        parts.policies.replace(Arc::clone(&new.policies));
         parts.catalogue.replace(catalogue);
         parts.channels.replace(channels);
         parts.rotations.reschedule(new.rotation.clone());

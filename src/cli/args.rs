@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, grant, health, invite, lease, lock, login, notice, reconcile, request, review, roles, run,
+    doctor, exit, grant, health, invite, lease, lock, login, notice, policy, reconcile, request, review, roles, run,
     serve, session, store, targets, token, user, whoami,
 };
 
@@ -135,6 +135,9 @@ pub enum Command {
     /// Back up, check and restore what the server keeps; seal its secrets anew
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Check, explain and test policies; needs no server
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Check the configuration
     #[command(subcommand)]
     Config(config_check::ConfigCommand),

@@ -35,6 +35,7 @@ mod moment;
 pub mod notice;
 mod output;
 mod prompt;
+pub mod policy;
 pub mod reconcile;
 pub mod request;
 pub mod review;
@@ -160,6 +161,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Dev(args) => dev::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
+        Command::Policy(command) => policy::run(command, context).await,
         Command::Config(command) => config_check::run(command, context).await,
         Command::Completions(args) => completions::run(args, context).await,
     }

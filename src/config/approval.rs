@@ -10,7 +10,11 @@ use super::{
 use crate::domain::{ReviewStep, RoleName, Subject};
 
 /// What is written below `[approvals]`.
-pub(super) struct Approvals(Vec<Approval>);
+pub(super) struct Approvals {
+    approvals: Vec<Approval>,
+    /// There are policies that may let use a role whom its list does not.
+    pub(super) others_may_allow: bool,
+}
 
 struct Approval {
     name: Located<String>,
@@ -19,13 +23,15 @@ struct Approval {
     is_used: Cell<bool>,
 }
 
-pub(super) fn approvals(section: &Section<'_>) -> Approvals {
+pub(super) fn approvals(root: &Section<'_>) -> Approvals {
+    let section = root.child("approvals");
     let approval = |(name, section): (Located<String>, Section<'_>)| {
         let named: Option<RoleName> = section.reader.parse(&name);
         let steps = steps(&section).filter(|_| named.is_some());
         Approval { name, steps, is_used: Cell::new(false) }
     };
-    Approvals(section.children().into_iter().map(approval).collect())
+    let approvals = section.children().into_iter().map(approval).collect();
+    Approvals { approvals, others_may_allow: root.written("policy").is_some() }
 }
 
 /// The steps of the approval a role names; none when it names none. `None`: something is wrong.
@@ -33,8 +39,8 @@ pub(super) fn of_role(section: &Section<'_>, approvals: &Approvals) -> Option<Ve
     let Some(wanted) = section.text("approval") else {
         return section.written("approval").is_none().then(Vec::new);
     };
-    let Some(found) = approvals.0.iter().find(|approval| approval.name.value == wanted.value) else {
-        let names = approvals.0.iter().map(|approval| approval.name.value.as_str());
+    let Some(found) = approvals.approvals.iter().find(|approval| approval.name.value == wanted.value) else {
+        let names = approvals.approvals.iter().map(|approval| approval.name.value.as_str());
         let hint = keys::nearest(&wanted.value, names).map_or_else(
             || format!("write [[approvals.{}.steps]]", wanted.value.escape_debug()),
             |near| format!("did you mean {}?", quoted(near)),
@@ -50,7 +56,7 @@ pub(super) fn of_role(section: &Section<'_>, approvals: &Approvals) -> Option<Ve
 
 /// An approval that no role takes was meant for one.
 pub(super) fn warn_of_unused(root: &Section<'_>, approvals: &Approvals) {
-    for approval in approvals.0.iter().filter(|approval| !approval.is_used.get()) {
+    for approval in approvals.approvals.iter().filter(|approval| !approval.is_used.get()) {
         root.reader.warn(&approval.name.at, "no role takes it: write approval = \"…\" on one");
     }
 }

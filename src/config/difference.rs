@@ -34,6 +34,10 @@ pub enum Part {
     Audit,
     /// `[bootstrap]`.
     Bootstrap,
+    /// `[policy]`, or the files it names.
+    Policy,
+    /// `[risk]`.
+    Risk,
     /// `[log]`.
     Log,
     /// `[requests]`.
@@ -133,6 +137,14 @@ impl Config {
         });
         part(Part::Metrics, "metrics", &|c| c.restart("listen", &self.metrics, &new.metrics));
         self.identity_difference(new, &mut changes);
+        part(Part::Policy, "policy", &|c| {
+            let (old, new) = (&self.policies, &new.policies);
+            if old.digest() != new.digest() {
+                c.note("", format!("changes from {} to {}", old.digest(), new.digest()), false);
+            }
+            c.live("time_zone", old.zone(), new.zone());
+        });
+        part(Part::Risk, "risk", &|c| c.live("", &self.policies.factors(), &new.policies.factors()));
         self.targets_difference(new, &mut changes);
         self.roles_difference(new, &mut changes);
         self.notifications_difference(new, &mut changes);

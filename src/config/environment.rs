@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use zeroize::Zeroizing;
@@ -30,6 +30,20 @@ pub trait Environment {
     /// # Errors
     /// When there is none, or it cannot be looked at.
     fn facts(&self, path: &Path) -> io::Result<FileFacts>;
+
+    /// The paths of what is in a directory.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    fn entries(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let _ = directory;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether secrets are not to be had here, so that the configuration is read without them: to look at its rules only.
+    fn withholds_secrets(&self) -> bool {
+        false
+    }
 }
 
 /// What there is to know of a file without reading it.
@@ -71,6 +85,10 @@ impl Environment for SystemEnvironment {
     fn facts(&self, path: &Path) -> io::Result<FileFacts> {
         let is_link = fs::symlink_metadata(path)?.is_symlink();
         Ok(FileFacts { mode: mode(&fs::metadata(path)?), is_link })
+    }
+
+    fn entries(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
     }
 }
 

@@ -204,6 +204,20 @@ pub(super) const KEYS: &[Key] = &[
     key("notifications.NAME.expiring_before", between(SECOND, WEEK), Default("\"10m\"")),
     key("notifications.NAME.end_failing_after", between(Duration::ZERO, WEEK), Default("\"5m\"")),
     key("notifications.NAME.templates", Table, Optional),
+    key("risk.NAME.points", Number(1, 1_000_000), Required),
+    key("risk.NAME.labels", Table, Optional),
+    key("risk.NAME.member_of", Texts, Optional),
+    key("risk.NAME.kinds", Texts, Optional),
+    key("risk.NAME.outside_hours", Text, Optional),
+    key("risk.NAME.weekdays", Texts, Optional),
+    key("risk.NAME.first_use", Flag, Optional),
+    key("risk.NAME.ttl_above", between(SECOND, YEAR), Optional),
+    key("risk.NAME.outside_networks", Texts, Optional),
+    key("risk.NAME.no_ticket", Flag, Optional),
+    key("risk.NAME.second_factor_older_than", between(SECOND, YEAR), Optional),
+    key("policy.files", Texts, Default("[]")),
+    key("policy.directory", Path, Optional),
+    key("policy.time_zone", Text, Default("\"UTC\"")),
 ];
 
 /// The key of a path, names replaced by `NAME`.
@@ -335,7 +349,9 @@ mod tests {
                 "targets",
                 "roles",
                 "approvals",
-                "notifications"
+                "notifications",
+                "risk",
+                "policy"
             ]
         );
         assert_eq!(below("targets.NAME.tls"), ["mode", "ca_file", "certificate_file", "key_file"]);

@@ -12,9 +12,11 @@ mod environment;
 mod identity;
 mod keys;
 mod notifications;
+mod policy;
 mod reader;
 mod remark;
 mod request;
+mod risk;
 mod role;
 mod scanner;
 mod sealing;
@@ -31,6 +33,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -56,6 +59,7 @@ use crate::{
     identity::{IdentitySettings, people::SessionSettings},
     issuer::RequestSettings,
     notify::ChannelSettings,
+    policy::Policies,
     sealing::Keyring,
     target::TargetSettings,
 };
@@ -91,6 +95,8 @@ pub struct Config {
     pub roles: BTreeMap<RoleName, Role>,
     /// What policy is told of targets, besides their engines.
     pub labels: BTreeMap<TargetName, BTreeMap<String, String>>,
+    /// What decides who may do what.
+    pub policies: Arc<Policies>,
     /// Which roles nobody may hold at once with which others; each pair is there both ways.
     pub conflicts: BTreeMap<RoleName, BTreeSet<RoleName>>,
     /// What is told to whom.
@@ -133,13 +139,17 @@ impl Config {
         let directory = origin.parent().unwrap_or(Path::new(""));
         let reader = Reader::new(environment, directory);
         let config = whole(&reader.root(table.get_ref()));
+        let (problems_elsewhere, warnings_elsewhere) = reader.elsewhere();
         let (problems, warnings) = reader.into_findings();
-        let remarks = |found: Findings| -> Vec<Remark> {
-            found.into_iter().map(|(place, message)| place.remark(&file, text, message)).collect()
+        let remarks = |found: Findings, elsewhere: Vec<Remark>| -> Vec<Remark> {
+            let here = found.into_iter().map(|(place, message)| place.remark(&file, text, message));
+            here.chain(elsewhere).collect()
         };
         match config {
-            Some(config) if problems.is_empty() => Ok(Loaded { config, warnings: remarks(warnings) }),
-            _ => Err(ConfigError::Invalid(remarks(problems))),
+            Some(config) if problems.is_empty() && problems_elsewhere.is_empty() => {
+                Ok(Loaded { config, warnings: remarks(warnings, warnings_elsewhere) })
+            }
+            _ => Err(ConfigError::Invalid(remarks(problems, problems_elsewhere))),
         }
     }
 }
@@ -168,7 +178,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         .iter()
         .map(|(name, section)| target::target(name, section))
         .collect();
-    let approvals = approval::approvals(&root.child("approvals"));
+    let approvals = approval::approvals(root);
     let roles: Vec<_> = root
         .child("roles")
         .children()
@@ -177,7 +187,9 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         .collect();
     approval::warn_of_unused(root, &approvals);
     let conflicts = conflict::conflicts(root);
-    let labels = drafts.iter().filter_map(target::Draft::labels).collect();
+    let labels: BTreeMap<_, _> = drafts.iter().filter_map(target::Draft::labels).collect();
+    let factors = risk::factors(&root.child("risk"));
+    let policies = policy::policies(root, &drafts, factors, conflicts.as_ref());
     let rotation = target::rotation(root.reader, &drafts, sealing.as_ref());
     let targets: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.settings).collect();
     if targets.as_ref().is_some_and(Vec::is_empty) {
@@ -203,6 +215,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         rotation,
         roles: roles?.into_iter().map(|role| (role.name.clone(), role)).collect(),
         labels,
+        policies: policies?,
         conflicts: conflicts?,
         notifications: notifications?,
     })

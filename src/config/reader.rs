@@ -7,7 +7,11 @@ use std::{cell::RefCell, path::Path, str::FromStr};
 
 use toml::de::DeTable;
 
-use super::{Environment, remark::Place, section::Section};
+use super::{
+    Environment,
+    remark::{Place, Remark},
+    section::Section,
+};
 
 /// Names the file does not call by a bare word are cut to this many characters in messages.
 pub(super) const LONGEST_QUOTE: usize = 60;
@@ -21,6 +25,8 @@ pub(super) struct Reader<'a> {
     pub(super) directory: &'a Path,
     problems: RefCell<Findings>,
     warnings: RefCell<Findings>,
+    /// Problems and doubts in other files.
+    elsewhere: RefCell<(Vec<Remark>, Vec<Remark>)>,
     /// Keys somebody asked for: tests hold them against the list.
     #[cfg(test)]
     pub(super) asked: RefCell<std::collections::BTreeSet<&'static str>>,
@@ -41,6 +47,7 @@ impl<'a> Reader<'a> {
             directory,
             problems: RefCell::default(),
             warnings: RefCell::default(),
+            elsewhere: RefCell::default(),
             #[cfg(test)]
             asked: RefCell::default(),
         }
@@ -59,6 +66,21 @@ impl<'a> Reader<'a> {
     /// Notes a doubt.
     pub(super) fn warn(&self, at: &Place, message: impl Into<String>) {
         self.warnings.borrow_mut().push((at.clone(), message.into()));
+    }
+
+    /// Notes a problem in another file.
+    pub(super) fn complain_elsewhere(&self, problem: Remark) {
+        self.elsewhere.borrow_mut().0.push(problem);
+    }
+
+    /// Notes a doubt about another file.
+    pub(super) fn warn_elsewhere(&self, doubt: Remark) {
+        self.elsewhere.borrow_mut().1.push(doubt);
+    }
+
+    /// Problems and doubts in other files.
+    pub(super) fn elsewhere(&self) -> (Vec<Remark>, Vec<Remark>) {
+        self.elsewhere.take()
     }
 
     /// Problems and warnings, each in the order of the file.

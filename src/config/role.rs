@@ -34,7 +34,7 @@ pub(super) fn role(
     let connection_limit = section.number("connection_limit");
     let scram_iterations = scram_iterations(section, engine);
     let limits = limits(section);
-    let allow = allow(section);
+    let allow = allow(section, approvals.others_may_allow);
     let approval = approval::of_role(section, approvals);
     let hosts = hosts(section, engine);
     let settings = settings(section, engine);
@@ -138,9 +138,10 @@ fn limits(section: &Section<'_>) -> Option<LeaseLimits> {
     Some(LeaseLimits { per_principal: own.value, total: total.value })
 }
 
-fn allow(section: &Section<'_>) -> Option<Vec<Subject>> {
+/// `others`: there are policies that may let somebody use it.
+fn allow(section: &Section<'_>, others: bool) -> Option<Vec<Subject>> {
     let texts = section.texts("allow")?;
-    if texts.is_empty() {
+    if texts.is_empty() && !others {
         let at = section.written("allow").unwrap_or(section.at.clone());
         section.reader.warn(&at, "nobody may use this role: allow names nobody");
     }

@@ -22,6 +22,9 @@ pub(super) fn sealing(section: &Section<'_>) -> Option<Keyring> {
             let text = secret::from_variable(reader, &inline, INSTEAD)?;
             keys(reader, &inline, "the environment variable", text.expose())
         }
+        (None, Some(file)) if reader.environment.withholds_secrets() => {
+            keys(reader, &file, "nothing", secret::WITHHELD)
+        }
         (None, Some(file)) => {
             secret::warn_if_exposed(reader, &file);
             match reader.environment.read(&file.value) {

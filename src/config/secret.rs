@@ -13,6 +13,9 @@ use crate::domain::Password;
 const INSTEAD: &str = "a password is not written into this file: put it into a file that only Mayfly can read and name that with \
                        password_file = \"…\", or into an environment variable and write password = \"env:NAME\"";
 
+/// In place of secrets that are not to be had: also a sealing key, of zeros.
+pub(super) const WITHHELD: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
 /// Why a file with a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFileError {
@@ -58,6 +61,9 @@ pub(super) fn from_variable(
         reader.complain(&place, instead);
         return None;
     };
+    if reader.environment.withholds_secrets() {
+        return Some(withheld());
+    }
     let message = match reader.environment.variable(name) {
         Ok(text) if text.is_empty() => format!("the environment variable {name} is empty"),
         Ok(text) if text.contains('\0') => format!("the environment variable {name} has a NUL byte"),
@@ -90,7 +96,15 @@ pub(super) fn either(
     }
 }
 
+/// Stands in for a secret where there is none to be had.
+fn withheld() -> Password {
+    Password::new(WITHHELD.to_owned())
+}
+
 fn from_file(reader: &Reader<'_>, file: &Located<PathBuf>) -> Option<Password> {
+    if reader.environment.withholds_secrets() {
+        return Some(withheld());
+    }
     warn_if_exposed(reader, file);
     read_secret(reader.environment, &file.value)
         .map_err(|error| reader.complain(&file.at, about(file, &error)))
@@ -143,6 +157,9 @@ pub(super) enum Pem {
 /// The path of a PEM file, when it can be read and looks like one.
 pub(super) fn pem(section: &Section<'_>, word: &'static str, expected: Pem) -> Option<PathBuf> {
     let (reader, file) = (section.reader, section.path(word)?);
+    if reader.environment.withholds_secrets() {
+        return Some(file.value);
+    }
     if expected == Pem::PrivateKey {
         warn_if_exposed(reader, &file);
     }

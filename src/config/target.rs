@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     domain::{Engine, TargetName},
+    policy::TargetFacts,
     sealing::Keyring,
     target::{
         AuthPlugin, Expiry, OnDrift, PoolSettings, ReconcileSettings, TargetSettings, TlsMode, TlsSettings,
@@ -40,6 +41,12 @@ impl Draft {
     pub(super) fn labels(&self) -> Option<(TargetName, BTreeMap<String, String>)> {
         let settings = self.settings.as_ref()?;
         Some((settings.name.clone(), self.labels.clone()))
+    }
+
+    /// Likewise, with what it runs.
+    pub(super) fn facts(&self) -> Option<(TargetName, TargetFacts)> {
+        let (name, labels) = self.labels()?;
+        Some((name, TargetFacts { engine: self.engine?, labels }))
     }
 }
 

@@ -333,9 +333,9 @@ impl Facts {
         Ok(Self { action: uid(&types.action, "review"), principal: own, resource, entities, context })
     }
 
-    /// The same facts, about another action on the same kind of resource.
-    pub(super) fn about(&self, action: &str) -> Result<EntityUid, Unspeakable> {
-        Ok(uid(&types()?.action, action))
+    /// An action, for the same facts about another one on the same kind of resource.
+    pub(super) fn action(name: &str) -> Result<EntityUid, Unspeakable> {
+        Ok(uid(&types()?.action, name))
     }
 
     /// The request and its entities, held to the schema.

@@ -10,8 +10,8 @@ pub struct PoliciesHandle(RwLock<Arc<Policies>>);
 
 impl PoliciesHandle {
     /// Starts with a set.
-    pub fn new(policies: Policies) -> Self {
-        Self(RwLock::new(Arc::new(policies)))
+    pub fn new(policies: impl Into<Arc<Policies>>) -> Self {
+        Self(RwLock::new(policies.into()))
     }
 
     /// The policies of now.
@@ -20,7 +20,7 @@ impl PoliciesHandle {
     }
 
     /// Replaces them.
-    pub fn replace(&self, policies: Policies) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policies);
+    pub fn replace(&self, policies: impl Into<Arc<Policies>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = policies.into();
     }
 }

@@ -7,6 +7,7 @@
 
 mod answer;
 mod bounds;
+mod explain;
 mod facts;
 mod handle;
 mod index;
@@ -20,6 +21,7 @@ mod source;
 mod tests;
 
 pub use answer::{Admission, Decision};
+pub use explain::Alternative;
 pub use facts::TargetFacts;
 pub use handle::PoliciesHandle;
 pub use moment::Weekday;

@@ -1,6 +1,6 @@
 //! Who may review, and whether anybody can.
 
-use super::{Decision, Policies, Who, facts::Facts};
+use super::{Decision, Policies, Who, facts::Facts, set::named};
 use crate::domain::{Principal, PrincipalName, Request, RequestState, ReviewStep, Role, Subject};
 
 impl Policies {
@@ -26,7 +26,7 @@ impl Policies {
         self.decision(self.ask(facts.as_ref(), None), silent, |ids| {
             let called =
                 |id: &str| (id == "builtin.reviewers").then(|| format!("step {}: {subject}", step.name));
-            self.named(ids, called)
+            named(ids, called)
         })
     }
 }

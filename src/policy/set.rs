@@ -55,7 +55,7 @@ pub struct Policies {
     factors: Vec<Factor>,
     pub(super) targets: BTreeMap<TargetName, TargetFacts>,
     conflicts: BTreeMap<RoleName, BTreeSet<RoleName>>,
-    policies: Vec<Policy>,
+    all: Vec<Policy>,
     index: Index,
     doubts: Vec<Mistake>,
 }
@@ -88,7 +88,7 @@ impl Policies {
             factors: Vec::new(),
             targets: BTreeMap::new(),
             conflicts: BTreeMap::new(),
-            policies: Vec::new(),
+            all: Vec::new(),
             index: Index::default(),
             doubts: Vec::new(),
         })
@@ -115,8 +115,8 @@ impl Policies {
             format!("sha256:{}", HEXLOWER.encode(digest.finish().as_ref()))
         };
         let Rules { zone, factors, targets, conflicts, .. } = rules;
-        let (policies, doubts) = (read.policies, read.doubts);
-        Ok(Self { digest, zone, factors, targets, conflicts, policies, index, doubts })
+        let (all, doubts) = (read.policies, read.doubts);
+        Ok(Self { digest, zone, factors, targets, conflicts, all, index, doubts })
     }
 
     /// Names the set: decisions are recorded with it. The SHA-256 of the files in order, each with its length before it; or
@@ -125,14 +125,24 @@ impl Policies {
         &self.digest
     }
 
+    /// Where local time is taken.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// What makes requests risky.
+    pub fn factors(&self) -> &[Factor] {
+        &self.factors
+    }
+
     /// How many policies there are, those built in included.
     pub fn len(&self) -> usize {
-        self.policies.len()
+        self.all.len()
     }
 
     /// Whether there is none, which is never: some are built in.
     pub fn is_empty(&self) -> bool {
-        self.policies.is_empty()
+        self.all.is_empty()
     }
 
     /// What is doubtful about the files: policies that can never apply.
@@ -140,9 +150,14 @@ impl Policies {
         &self.doubts
     }
 
+    /// The policies as text, one each, as they are written.
+    pub(super) fn texts(&self) -> impl Iterator<Item = String> {
+        self.all.iter().map(ToString::to_string)
+    }
+
     /// What a policy advises those it concerns (`@advice`).
     pub fn advice(&self, id: &str) -> Option<&str> {
-        let policy = self.policies.iter().find(|policy| policy.id().as_ref() as &str == id)?;
+        let policy = self.all.iter().find(|policy| policy.id().as_ref() as &str == id)?;
         policy.annotation("advice")
     }
 
@@ -170,7 +185,7 @@ impl Policies {
             Action::Administer | Action::Issue { .. } => administrators("administer Mayfly"),
         };
         let by = |ids: &[String]| {
-            self.named(ids, |id| match id {
+            named(ids, |id| match id {
                 "builtin.holder" => Some("holder of the lease".to_owned()),
                 "builtin.administrators" | "builtin.administrators-view" => {
                     Some(format!("group:{ADMINISTRATORS}"))
@@ -200,7 +215,7 @@ impl Policies {
     fn may_ask(&self, who: &Who<'_>, role: &Role, facts: Result<&Facts, &Unspeakable>) -> Decision {
         let silent =
             format!("the role {} does not allow {} {}", role.name, who.principal.kind, who.principal.name);
-        self.decision(self.ask(facts, Some("request")), silent, |ids| self.by_role(ids, who, role))
+        self.decision(self.ask(facts, Some("request")), silent, |ids| by_role(ids, who, role))
     }
 
     /// How risky a request is, and why.
@@ -230,7 +245,7 @@ impl Policies {
         match self.ask(facts.as_ref(), Some("auto_approve")) {
             Verdict::Erred(reason, policies) => Admission::Denied { reason, policies },
             Verdict::Permitted(ids) => {
-                let rule = self.named(&ids, |id| id.starts_with(RESERVED).then(String::new));
+                let rule = named(&ids, |id| id.starts_with(RESERVED).then(String::new));
                 let by = if rule.is_empty() { by } else { format!("{by}; approved by {rule}") };
                 policies.extend(ids);
                 Admission::ByRule { by, requirement: requirement(Vec::new(), policies) }
@@ -271,7 +286,7 @@ impl Policies {
         }
         let facts = self.asking(who, asked, self.risk(who, asked).score);
         let verdict = self.ask(facts.as_ref(), Some("break_glass"));
-        self.decision(verdict, "no policy allows break-glass".to_owned(), |ids| self.named(ids, |_| None))
+        self.decision(verdict, "no policy allows break-glass".to_owned(), |ids| named(ids, |_| None))
     }
 
     /// Separation of duties: a role is refused to who has something live under one it conflicts with.
@@ -293,7 +308,7 @@ impl Policies {
         match facts.map_err(ToString::to_string).and_then(|facts| self.voices(facts, action)) {
             Err(error) => Verdict::Erred(format!("policy could not be asked: {error}"), Vec::new()),
             Ok(voices) if !voices.erred.is_empty() => {
-                let names = self.named(&voices.erred, |_| None);
+                let names = named(&voices.erred, |_| None);
                 Verdict::Erred(format!("{names} could not be evaluated, which denies"), voices.erred)
             }
             Ok(voices) if !voices.forbids.is_empty() => Verdict::Forbidden(voices.forbids),
@@ -304,8 +319,7 @@ impl Policies {
 
     fn voices(&self, facts: &Facts, action: Option<&str>) -> Result<Voices, String> {
         let schema = PARSED_SCHEMA.as_ref().ok_or("the schema of this build is broken")?;
-        let about =
-            action.map(|action| facts.about(action)).transpose().map_err(|error| error.to_string())?;
+        let about = action.map(Facts::action).transpose().map_err(|error| error.to_string())?;
         let action = about.as_ref().unwrap_or(&facts.action);
         let (request, entities) = facts.request(action, schema).map_err(|error| error.to_string())?;
         Ok(self.index.ask(action, (&facts.principal, &facts.resource), &request, &entities))
@@ -330,22 +344,7 @@ impl Policies {
         let advice: Vec<&str> = ids.iter().filter_map(|id| self.advice(id)).take(NAMED).collect();
         let advice = if advice.is_empty() { String::new() } else { format!(": {}", advice.join("; ")) };
         let verb = if ids.len() == 1 { "forbids" } else { "forbid" };
-        format!("{} {verb} it{advice}", self.named(ids, |_| None))
-    }
-
-    fn by_role(&self, ids: &[String], who: &Who<'_>, role: &Role) -> String {
-        self.named(ids, |id| {
-            let subject = (id == "builtin.role-allow").then(|| role.allows(who.principal)).flatten()?;
-            Some(format!("roles/{}: allow {subject}", role.name))
-        })
-    }
-
-    /// Names policies, but for those that `called` has other words for; empty ones are left out.
-    pub(super) fn named(&self, ids: &[String], called: impl Fn(&str) -> Option<String>) -> String {
-        let words = ids.iter().map(|id| called(id).unwrap_or_else(|| format!("policy {id}")));
-        let words: Vec<String> = words.filter(|words| !words.is_empty()).collect();
-        let shown = words.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        if words.len() > NAMED { format!("{shown} and {} more", words.len() - NAMED) } else { shown }
+        format!("{} {verb} it{advice}", named(ids, |_| None))
     }
 
     /// What all policies say, without leaving out those that cannot apply: for the test that this makes no difference.
@@ -357,12 +356,12 @@ impl Policies {
         action: &str,
     ) -> (Voices, Voices) {
         let facts = self.asking(who, asked, self.risk(who, asked).score).unwrap();
-        let about = facts.about(action).unwrap();
+        let about = Facts::action(action).unwrap();
         let (request, entities) = facts.request(&about, PARSED_SCHEMA.as_ref().unwrap()).unwrap();
-        let all = cedar_policy::PolicySet::from_policies(self.policies.iter().cloned()).unwrap();
+        let all = cedar_policy::PolicySet::from_policies(self.all.iter().cloned()).unwrap();
         let mut whole = Voices::default();
         whole.hear(&cedar_policy::Authorizer::new().is_authorized(&request, &all, &entities));
-        let order = self.policies.iter().enumerate().map(|(place, policy)| (policy.id().to_string(), place));
+        let order = self.all.iter().enumerate().map(|(place, policy)| (policy.id().to_string(), place));
         whole.settle(&order.collect());
         (whole, self.voices(&facts, Some(action)).unwrap())
     }
@@ -370,4 +369,19 @@ impl Policies {
 
 fn administrators(what: &str) -> String {
     format!("only members of the group {ADMINISTRATORS} may {what}")
+}
+
+/// Names policies, but for those that `called` has other words for; empty ones are left out.
+pub(super) fn named(ids: &[String], called: impl Fn(&str) -> Option<String>) -> String {
+    let words = ids.iter().map(|id| called(id).unwrap_or_else(|| format!("policy {id}")));
+    let words: Vec<String> = words.filter(|words| !words.is_empty()).collect();
+    let shown = words.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if words.len() > NAMED { format!("{shown} and {} more", words.len() - NAMED) } else { shown }
+}
+
+fn by_role(ids: &[String], who: &Who<'_>, role: &Role) -> String {
+    named(ids, |id| {
+        let subject = (id == "builtin.role-allow").then(|| role.allows(who.principal)).flatten()?;
+        Some(format!("roles/{}: allow {subject}", role.name))
+    })
 }

@@ -102,13 +102,16 @@ fn read_here(sources: &[Source]) -> Result<Read, Vec<Mistake>> {
     }
 }
 
+/// Where a policy begins: its source, and line and column there.
+type Place<'s> = (&'s Source, Option<(usize, usize)>);
+
 #[derive(Default)]
 struct Reading<'s> {
     policies: Vec<Policy>,
     mistakes: Vec<Mistake>,
     doubts: Vec<Mistake>,
-    /// By id: the source, and where it begins there.
-    places: HashMap<String, (&'s Source, Option<(usize, usize)>)>,
+    /// By id.
+    places: HashMap<String, Place<'s>>,
 }
 
 impl<'s> Reading<'s> {
@@ -126,7 +129,7 @@ impl<'s> Reading<'s> {
                     let message = "has a slot (?principal or ?resource): templates are not for policy files";
                     self.mistakes.push(mistake(source, None, template.annotation("id"), message));
                 }
-                let start = |policy: &Policy| policy.as_ref().loc().map(|loc| loc.start());
+                let start = |policy: &Policy| Some(policy.as_ref().loc()?.start());
                 let in_order: BTreeMap<_, _> =
                     set.policies().map(|policy| ((start(policy), policy.id().to_string()), policy)).collect();
                 for ((at, _), policy) in in_order {

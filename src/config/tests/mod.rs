@@ -6,6 +6,7 @@ mod documents;
 mod general;
 mod hostile;
 mod identity;
+mod policies;
 mod roles;
 mod sealing;
 mod store;
@@ -56,6 +57,11 @@ impl Environment for Machine {
     fn read(&self, path: &Path) -> io::Result<Zeroizing<String>> {
         let (text, _) = self.files.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(Zeroizing::new((*text).to_owned()))
+    }
+
+    fn entries(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let inside = |path: &&PathBuf| path.parent() == Some(directory);
+        Ok(self.files.keys().filter(inside).cloned().collect())
     }
 
     fn facts(&self, path: &Path) -> io::Result<FileFacts> {

@@ -57,7 +57,10 @@ proptest! {
         resource in prop::sample::select(vec!["a", "b", "c"]),
         hours_asked in 1_u64..3,
     ) {
-        let text: String = texts.iter().enumerate().map(|(at, text)| format!("@id(\"p{at}\")\n{text}")).collect();
+        let texts: Vec<String> =
+            texts.iter().enumerate().map(|(at, text)| format!("@id(\"p{at}\")
+{text}")).collect();
+        let text = texts.concat();
         let (policies, asker, role) = (policies(&text), principal(name, &groups), role(resource, &["group:three"]));
         let terms = RequestTerms { ttl: hours(hours_asked), ..terms(&role) };
         for action in ["request", "auto_approve", "break_glass"] {

@@ -1,5 +1,7 @@
 //! Sets of thousands of policies.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 #[test]
@@ -11,9 +13,10 @@ fn five_thousand_policies_decide_like_one() {
         } else {
             "principal, action == Action::\"request\", resource".to_owned()
         };
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "@id(\"own.{number}\")\npermit ({scope}) when {{ context.ttl < {number} && resource.name == \"r{number}\" }};\n"
-        ));
+        );
     }
     let policies = policies(&text);
     assert_eq!(policies.len(), 5_006);
