@@ -58,7 +58,7 @@ const MEANINGS: [(Exit, &str); 18] = [
     (Exit::Unavailable, "the server or the target is unavailable: try again later"),
     (Exit::Precondition, "not possible as things stand (the lease has ended, a privilege is missing, …)"),
     (Exit::Deadline, "no answer in time; the outcome is unknown"),
-    (Exit::Problems, "doctor found problems, or reconcile left something to see to"),
+    (Exit::Problems, "doctor found problems, reconcile left something to see to, or a policy test failed"),
     (Exit::Unverified, "audit verify, store: the log, or the store, is not what was written"),
     (Exit::Conflict, "conflict: an idempotency key used for other terms, or a call with it under way"),
     (
