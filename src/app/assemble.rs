@@ -112,9 +112,8 @@ impl Application {
             channels: notifier.channels(),
             config,
         });
-        let clock = surroundings.clock;
         Ok(Application {
-            clock,
+            clock: surroundings.clock,
             store,
             issuer,
             reaper,

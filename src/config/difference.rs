@@ -136,7 +136,6 @@ impl Config {
             c.restart("idle", &self.sessions.idle, &new.sessions.idle);
         });
         part(Part::Metrics, "metrics", &|c| c.restart("listen", &self.metrics, &new.metrics));
-        self.identity_difference(new, &mut changes);
         part(Part::Policy, "policy", &|c| {
             let (old, new) = (&self.policies, &new.policies);
             if old.digest() != new.digest() {
@@ -145,6 +144,7 @@ impl Config {
             c.live("time_zone", old.zone(), new.zone());
         });
         part(Part::Risk, "risk", &|c| c.live("", &self.policies.factors(), &new.policies.factors()));
+        self.identity_difference(new, &mut changes);
         self.targets_difference(new, &mut changes);
         self.roles_difference(new, &mut changes);
         self.notifications_difference(new, &mut changes);

@@ -12,6 +12,19 @@ pub(super) const ADMINISTRATOR_TOKEN: &str = "administrator.token";
 /// The file audit records are written to as JSON lines.
 pub(super) const AUDIT_LOG: &str = "audit.jsonl";
 
+/// The directory of the policies.
+pub(super) const POLICIES: &str = "policies";
+
+/// The starter policies, each under its file's name.
+pub(super) const STARTER: [(&str, &str); 6] = [
+    ("apps.cedar", include_str!("../../policies/apps.cedar")),
+    ("break-glass.cedar", include_str!("../../policies/break-glass.cedar")),
+    ("ci.cedar", include_str!("../../policies/ci.cedar")),
+    ("contractors.cedar", include_str!("../../policies/contractors.cedar")),
+    ("developers.cedar", include_str!("../../policies/developers.cedar")),
+    ("production.cedar", include_str!("../../policies/production.cedar")),
+];
+
 /// A target of a trial installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialTarget {
@@ -38,7 +51,7 @@ impl TrialTarget {
 
 /// A configuration for the sample of [`super::Sample`] with its usual names. Passwords and tokens are in files beside it.
 ///
-/// The group `developers` may use every role.
+/// The group `developers` may use every role; the starter policies are beside it, and see targets labelled as development.
 pub fn trial_configuration(listen: SocketAddr, targets: &[TrialTarget]) -> String {
     let mut text = format!(
         "# A trial of Mayfly on throwaway databases; docs/configuration.md explains every key.\n\
@@ -58,7 +71,10 @@ pub fn trial_configuration(listen: SocketAddr, targets: &[TrialTarget]) -> Strin
          administrator_token_file = \"{ADMINISTRATOR_TOKEN}\"\n\
          \n\
          [log]\n\
-         level = \"warn\"\n"
+         level = \"warn\"\n\
+         \n\
+         [policy]\n\
+         directory = \"{POLICIES}\"\n"
     );
     for target in targets {
         section(&mut text, target, &SampleNames::default());
@@ -89,6 +105,7 @@ fn section(text: &mut String, target: &TrialTarget, names: &SampleNames) {
          database = \"{database}\"\n\
          user = \"{administrator}\"\n\
          password_file = \"{file}\"\n\
+         labels = {{ environment = \"development\", sensitivity = \"low\" }}\n\
          {tls}\
          \n\
          [roles.{name}-read]\n\
@@ -128,6 +145,10 @@ mod tests {
             let file = directory.path().join(file);
             fs::write(&file, "secret\n").unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        fs::create_dir(directory.path().join(POLICIES)).unwrap();
+        for (name, text) in STARTER {
+            fs::write(directory.path().join(POLICIES).join(name), text).unwrap();
         }
         let target = |engine| TrialTarget { engine, port: 15_432 };
         let listen: SocketAddr = "127.0.0.1:7440".parse().unwrap();

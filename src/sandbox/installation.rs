@@ -12,7 +12,9 @@ use futures_util::future::try_join_all;
 
 use super::{
     binaries::Binaries,
-    configuration::{ADMINISTRATOR_TOKEN, AUDIT_LOG, CONFIGURATION, TrialTarget, trial_configuration},
+    configuration::{
+        ADMINISTRATOR_TOKEN, AUDIT_LOG, CONFIGURATION, POLICIES, STARTER, TrialTarget, trial_configuration,
+    },
     guard::{CommandLine, Guard, Signal},
     identity::Identity,
     port,
@@ -102,6 +104,11 @@ impl Installation {
         installation.write_private(ADMINISTRATOR_TOKEN, token.expose())?;
         let targets: Vec<TrialTarget> =
             installation.targets.iter().map(|installed| installed.target.clone()).collect();
+        let policies = installation.directory().join(POLICIES);
+        fs::create_dir(&policies).map_err(|source| InstallationError::Files { path: policies, source })?;
+        for (name, text) in STARTER {
+            installation.write_private(&format!("{POLICIES}/{name}"), text)?;
+        }
         installation.write_private(CONFIGURATION, &trial_configuration(listen, &targets))?;
         Ok(installation)
     }

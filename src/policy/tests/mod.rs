@@ -2,6 +2,7 @@
 
 mod asking;
 mod equal;
+mod explaining;
 mod files;
 mod many;
 mod reviewing;

@@ -12,6 +12,7 @@ mod locking;
 mod looking;
 mod numbers;
 mod people;
+mod policies;
 mod process;
 mod refusals;
 mod reloading;
