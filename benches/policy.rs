@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     error::Error,
     fmt::Write as _,
+    io::{self, Write as _},
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ use mayfly::{
 const ROUNDS: usize = 2_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("{:<28} {:>8} {:>10} {:>10} {:>10}", "policies", "number", "load", "p50", "p99");
+    writeln!(io::stdout(), "{:<28} {:>8} {:>10} {:>10} {:>10}", "policies", "number", "load", "p50", "p99")?;
     for (scope, written) in [
         ("each for a group", "principal in Group::\"team-{n}\", action == Action::\"request\", resource"),
         ("each for a role", "principal, action == Action::\"request\", resource == Role::\"role-{n}\""),
@@ -70,7 +71,7 @@ fn measure(scope: &str, written: &str, number: usize) -> Result<(), Box<dyn Erro
     }
     times.sort_unstable();
     let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or(Duration::ZERO);
-    println!("{scope:<28} {number:>8} {load:>10.1?} {:>10.1?} {:>10.1?}", at(50), at(99));
+    writeln!(io::stdout(), "{scope:<28} {number:>8} {load:>10.1?} {:>10.1?} {:>10.1?}", at(50), at(99))?;
     Ok(())
 }
 

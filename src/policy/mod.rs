@@ -6,6 +6,7 @@
 //! Asking for a role has three answers ([`Admission`]): no, yes by rule, or yes once others have reviewed it.
 
 mod answer;
+mod approvable;
 mod bounds;
 mod explain;
 mod facts;
@@ -26,7 +27,6 @@ pub use facts::TargetFacts;
 pub use handle::PoliciesHandle;
 pub use moment::Weekday;
 pub use question::{Action, Asked, Who};
-pub use review::{Unreachable, reachable};
 pub use risk::{Condition, Factor};
 pub use set::{Policies, Rules};
 pub use source::{Mistake, SCHEMA, Source};

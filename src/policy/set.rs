@@ -17,6 +17,9 @@ use super::{
 };
 use crate::domain::{ADMINISTRATORS, RequestTerms, Requirement, Risk, Role, RoleName, TargetName, Ttl};
 
+/// The digest of a set without files.
+const BUILTIN: &str = "builtin";
+
 /// Policies a reason names at most.
 const NAMED: usize = 5;
 
@@ -110,7 +113,7 @@ impl Policies {
             digest.update(source.text.as_bytes());
         }
         let digest = if rules.sources.is_empty() {
-            "builtin".to_owned()
+            BUILTIN.to_owned()
         } else {
             format!("sha256:{}", HEXLOWER.encode(digest.finish().as_ref()))
         };
@@ -277,6 +280,12 @@ impl Policies {
                 }
             }
         }
+    }
+
+    /// Whether a decision may depend on what somebody holds or held, which takes asking the store. The rules that are built in
+    /// look at who asks and for what, and at nothing else.
+    pub fn looks_at_holdings(&self) -> bool {
+        self.digest != BUILTIN || !self.conflicts.is_empty() || !self.factors.is_empty()
     }
 
     /// Decides whether somebody may access a role by break-glass: only if a policy of the operator's own permits it.
