@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, grant, health, invite, lease, lock, login, notice, policy, reconcile, request, review, roles, run,
-    serve, session, store, targets, token, user, whoami,
+    doctor, exit, grant, health, invite, lease, lock, login, notice, policy, reconcile, request, review,
+    roles, run, serve, session, store, targets, token, user, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.

@@ -216,6 +216,9 @@ impl Policies {
     }
 
     fn may_ask(&self, who: &Who<'_>, role: &Role, facts: Result<&Facts, &Unspeakable>) -> Decision {
+        if let Some(reason) = beyond_invitation(who, role) {
+            return Decision::deny(reason);
+        }
         let silent =
             format!("the role {} does not allow {} {}", role.name, who.principal.kind, who.principal.name);
         self.decision(self.ask(facts, Some("request")), silent, |ids| by_role(ids, who, role))
@@ -290,7 +293,7 @@ impl Policies {
 
     /// Decides whether somebody may access a role by break-glass: only if a policy of the operator's own permits it.
     pub fn may_break_glass(&self, who: &Who<'_>, asked: &Asked<'_>) -> Decision {
-        if let Some(reason) = self.conflict(asked) {
+        if let Some(reason) = beyond_invitation(who, asked.role).or_else(|| self.conflict(asked)) {
             return Decision::deny(reason);
         }
         let facts = self.asking(who, asked, self.risk(who, asked).score);
@@ -374,6 +377,12 @@ impl Policies {
         whole.settle(&order.collect());
         (whole, self.voices(&facts, Some(action)).unwrap())
     }
+}
+
+/// Who was invited reaches the roles of the invitation and no other, whatever policies say.
+fn beyond_invitation(who: &Who<'_>, role: &Role) -> Option<String> {
+    let (invited, name) = (who.principal, &role.name);
+    (!invited.reaches(name)).then(|| format!("the invitation of {} is not for the role {name}", invited.name))
 }
 
 fn administrators(what: &str) -> String {
