@@ -33,16 +33,28 @@ pub(super) fn failed(error: &InstallationError) -> CliError {
 /// # Errors
 /// When the file cannot be read.
 pub(super) fn connect(listen: SocketAddr, token_file: &Path) -> Result<Connection, CliError> {
-    Connection::open(&ConnectionArgs {
+    Connection::open(&arguments(listen, Some(token_file)))
+}
+
+/// A line to the server of a trial, as somebody who has yet to sign in.
+///
+/// # Errors
+/// When the address makes no sense, which it does.
+pub(super) fn stranger(listen: SocketAddr) -> Result<Connection, CliError> {
+    Connection::open_to_sign_in(&arguments(listen, None))
+}
+
+fn arguments(listen: SocketAddr, token_file: Option<&Path>) -> ConnectionArgs {
+    ConnectionArgs {
         address: address(listen),
-        token_file: Some(token_file.to_owned()),
+        token_file: token_file.map(Path::to_owned),
         ca_file: None,
         client_certificate: None,
         client_key: None,
         timeout: Duration::from_secs(30),
         allow_clear_text: false,
         identity: IdentityArgs::default(),
-    })
+    }
 }
 
 /// Where a server that listens there is called.

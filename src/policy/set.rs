@@ -250,7 +250,9 @@ impl Policies {
         };
         match self.ask(facts.as_ref(), Some("auto_approve")) {
             Verdict::Erred(reason, policies) => Admission::Denied { reason, policies },
-            Verdict::Permitted(ids) => {
+            Verdict::Permitted(mut ids) => {
+                // A policy that allows asking as well has been named.
+                ids.retain(|id| !policies.contains(id));
                 let rule = named(&ids, |id| id.starts_with(RESERVED).then(String::new));
                 let by = if rule.is_empty() { by } else { format!("{by}; approved by {rule}") };
                 policies.extend(ids);

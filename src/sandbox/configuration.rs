@@ -25,6 +25,64 @@ pub(super) const STARTER: [(&str, &str); 6] = [
     ("production.cedar", include_str!("../../policies/production.cedar")),
 ];
 
+/// The file that holds the key second factors are sealed with.
+pub(super) const SEALING_KEY: &str = "sealing.key";
+
+/// The keys of the identity provider of CI jobs.
+pub(super) const PROVIDER_KEYS: &str = "ci-keys.json";
+
+/// Who that provider says it is.
+pub(super) const PROVIDER: &str = "https://ci.invalid";
+
+/// Roles that others have to agree to, or that CI jobs get by policy; on PostgreSQL only, to keep the trial small.
+const AGREED: &str = r#"
+[sealing]
+key_file = "sealing.key"
+
+# CI jobs: who they are is said by an identity provider, by a JWT for each job that is good once.
+[identity.ci]
+issuer = "https://ci.invalid"
+audiences = ["mayfly"]
+algorithms = ["ES256"]
+jwks_file = "ci-keys.json"
+principal = "repo:{repository}:{ref}"
+groups = ["ci"]
+attributes = { repository = "repository", ref = "ref" }
+bound_claims = { repository = "shop/orders" }
+replay = "once"
+
+[[approvals.colleague.steps]]
+name = "colleague"
+reviewers = ["group:developers"]
+
+[roles.orders-fix]
+target = "orders"
+description = "Change the orders, once a colleague agrees"
+member_of = ["WRITE"]
+default_ttl = "30m"
+max_ttl = "1h"
+owned_objects = "drop"
+allow = ["group:developers"]
+approval = "colleague"
+
+# Who else gets these is said by the policies.
+[roles.orders-guest-read]
+target = "orders"
+description = "Read the orders, for contractors"
+member_of = ["READ"]
+max_ttl = "4h"
+owned_objects = "drop"
+approval = "colleague"
+
+[roles.orders-migrate]
+target = "orders"
+description = "Migrate the orders, for CI jobs"
+member_of = ["WRITE"]
+default_ttl = "10m"
+max_ttl = "30m"
+owned_objects = "drop"
+"#;
+
 /// A target of a trial installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialTarget {
@@ -79,6 +137,10 @@ pub fn trial_configuration(listen: SocketAddr, targets: &[TrialTarget]) -> Strin
     for target in targets {
         section(&mut text, target, &SampleNames::default());
     }
+    if targets.iter().any(|target| target.engine == Engine::Postgres) {
+        let SampleNames { read, write, .. } = SampleNames::default();
+        text.push_str(&AGREED.replace("READ", &read).replace("WRITE", &write));
+    }
     text
 }
 
@@ -105,7 +167,7 @@ fn section(text: &mut String, target: &TrialTarget, names: &SampleNames) {
          database = \"{database}\"\n\
          user = \"{administrator}\"\n\
          password_file = \"{file}\"\n\
-         labels = {{ environment = \"development\", sensitivity = \"low\" }}\n\
+         labels = {{ environment = \"development\", sensitivity = \"low\", repository = \"shop/{name}\" }}\n\
          {tls}\
          \n\
          [roles.{name}-read]\n\
@@ -136,6 +198,9 @@ mod tests {
     use crate::{
         config::{Config, SystemEnvironment},
         domain::TargetName,
+        random::SeededRandom,
+        sandbox::LocalIssuer,
+        sealing::SealingKey,
     };
 
     #[test]
@@ -150,6 +215,11 @@ mod tests {
         for (name, text) in STARTER {
             fs::write(directory.path().join(POLICIES).join(name), text).unwrap();
         }
+        fs::write(directory.path().join(SEALING_KEY), SealingKey::draw(&SeededRandom::new(1)).as_bytes())
+            .unwrap();
+        fs::set_permissions(directory.path().join(SEALING_KEY), fs::Permissions::from_mode(0o600)).unwrap();
+        let provider = LocalIssuer::generate(PROVIDER, "trial").unwrap();
+        provider.write_key_set(&directory.path().join(PROVIDER_KEYS)).unwrap();
         let target = |engine| TrialTarget { engine, port: 15_432 };
         let listen: SocketAddr = "127.0.0.1:7440".parse().unwrap();
         for engines in [
@@ -167,7 +237,8 @@ mod tests {
             assert_eq!(loaded.config.server.listen, listen);
             let names: Vec<&str> = loaded.config.targets.keys().map(TargetName::as_str).collect();
             assert_eq!(names, targets.iter().map(TrialTarget::name).collect::<Vec<_>>());
-            assert_eq!(loaded.config.roles.len(), 2 * engines.len());
+            let agreed = if engines.contains(&Engine::Postgres) { 3 } else { 0 };
+            assert_eq!(loaded.config.roles.len(), 2 * engines.len() + agreed);
         }
     }
 }

@@ -13,15 +13,17 @@ use futures_util::future::try_join_all;
 use super::{
     binaries::Binaries,
     configuration::{
-        ADMINISTRATOR_TOKEN, AUDIT_LOG, CONFIGURATION, POLICIES, STARTER, TrialTarget, trial_configuration,
+        ADMINISTRATOR_TOKEN, AUDIT_LOG, CONFIGURATION, POLICIES, PROVIDER, PROVIDER_KEYS, SEALING_KEY,
+        STARTER, TrialTarget, trial_configuration,
     },
     guard::{CommandLine, Guard, Signal},
     identity::Identity,
+    issuer::{LocalIssuer, SigningError},
     port,
     sample::{Sample, SampleError, SampleNames},
     server::{SandboxError, Server, ServerSpec},
 };
-use crate::{domain::Engine, identity::ApiToken, random::Random};
+use crate::{domain::Engine, identity::ApiToken, random::Random, sealing::SealingKey};
 
 /// The directory in which the servers have theirs; the guard knows it by this name.
 const SERVERS: &str = "servers";
@@ -56,6 +58,9 @@ pub enum InstallationError {
     /// Every port tried was taken.
     #[error("no free port on 127.0.0.1 for Mayfly")]
     NoPort,
+    /// The identity provider of its CI jobs.
+    #[error(transparent)]
+    Provider(#[from] SigningError),
     /// The shell that looks after the directory is gone or was never there.
     #[error("the guard of the directory (a process of /bin/sh) does not answer")]
     Guard(#[source] io::Error),
@@ -77,6 +82,7 @@ pub struct Installation {
     home: Guard,
     listen: SocketAddr,
     targets: Vec<InstalledTarget>,
+    provider: LocalIssuer,
 }
 
 impl Installation {
@@ -95,7 +101,10 @@ impl Installation {
                 SocketAddr::from((Ipv4Addr::LOCALHOST, port::free(random).ok_or(InstallationError::NoPort)?))
             }
         };
-        let mut installation = Self { home, listen, targets: Vec::new() };
+        let provider = LocalIssuer::generate(PROVIDER, "trial")?;
+        let mut installation = Self { home, listen, targets: Vec::new(), provider };
+        installation.write_private(PROVIDER_KEYS, &installation.provider.key_set())?;
+        installation.write_private(SEALING_KEY, &SealingKey::draw(random))?;
         for (target, server, sample) in started {
             installation.write_private(&target.password_file(), sample.administrator.password.expose())?;
             installation.targets.push(InstalledTarget { target, server });
@@ -121,6 +130,11 @@ impl Installation {
     /// Where Mayfly is to listen, as its configuration says.
     pub fn listen(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// The identity provider whose word its Mayfly takes for CI jobs.
+    pub fn provider(&self) -> &LocalIssuer {
+        &self.provider
     }
 
     /// The targets, in the order of the specification.

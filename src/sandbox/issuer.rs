@@ -21,6 +21,12 @@ pub struct LocalIssuer {
     key: EcdsaKeyPair,
 }
 
+impl std::fmt::Debug for LocalIssuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalIssuer").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
 /// The system's cryptography failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no key can be made, or nothing signed with it")]

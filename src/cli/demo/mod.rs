@@ -1,9 +1,12 @@
 //! `mayfly demo`: a scripted story whose every step is checked.
 
+mod agreement;
 mod audit;
 mod client;
 mod crash;
 mod lease;
+mod outsiders;
+mod people;
 mod revoke;
 mod stage;
 mod transcript;
@@ -115,5 +118,7 @@ async fn story(
     }
     crash::act(&mut stage, transcript).await?;
     revoke::act(&mut stage, transcript).await?;
+    let bob = agreement::act(&mut stage, transcript).await?;
+    outsiders::act(&mut stage, &bob, transcript).await?;
     audit::act(&mut stage, transcript).await
 }

@@ -87,23 +87,27 @@ impl<'a> Stage<'a> {
         Ok(Held { lease: reply.lease.ok_or_else(incomplete)?, client })
     }
 
-    /// The lease as Mayfly sees it now.
-    pub(super) async fn look(&self, name: &str) -> Result<proto::Lease, CliError> {
-        let request = self.application.call(proto::GetLeaseRequest { name: name.to_owned() });
-        let reply = self.application.leases().get_lease(request).await;
-        Ok(reply.map_err(|status| self.application.explain(&status))?.into_inner().lease.unwrap_or_default())
-    }
-
-    /// Waits until a lease has ended as `state`; returns it.
+    /// Waits until a lease of the application's has ended as `state`; returns it.
     pub(super) async fn ended(
         &self,
         name: &str,
         due: Timestamp,
         state: proto::LeaseState,
     ) -> Result<proto::Lease, Setback> {
+        self.ended_as_seen_by(&self.application, name, due, state).await
+    }
+
+    /// Likewise, for a lease that somebody else sees.
+    pub(super) async fn ended_as_seen_by(
+        &self,
+        line: &Connection,
+        name: &str,
+        due: Timestamp,
+        state: proto::LeaseState,
+    ) -> Result<proto::Lease, Setback> {
         let deadline = due.saturating_add(END_LIMIT).unwrap_or(due);
         loop {
-            let lease = self.look(name).await?;
+            let lease = look(line, name).await?;
             if lease.state() == state {
                 return Ok(lease);
             }
@@ -131,6 +135,13 @@ impl<'a> Stage<'a> {
         }
         Ok(((), format!("{} no longer lists it", catalogue(engine))))
     }
+}
+
+/// The lease as Mayfly sees it now.
+async fn look(line: &Connection, name: &str) -> Result<proto::Lease, CliError> {
+    let request = line.call(proto::GetLeaseRequest { name: name.to_owned() });
+    let reply = line.leases().get_lease(request).await;
+    Ok(reply.map_err(|status| line.explain(&status))?.into_inner().lease.unwrap_or_default())
 }
 
 /// Where an engine lists its accounts.
