@@ -7,6 +7,7 @@ mod cancel;
 mod create;
 mod decide;
 mod look;
+mod preview;
 mod review;
 mod settings;
 mod tend;
