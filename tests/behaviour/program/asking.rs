@@ -115,4 +115,11 @@ async fn bad_requests_and_reviews_are_refused() {
         assert!([5, 6].contains(&refused.code()), "{refused:?}");
     }
     assert!(alice.mayfly(&["review", "ls"]).await.err.contains("no requests"));
+    alice.mayfly(&["breakglass", &role, "--reason", "it burns"]).await.refused(4);
+    assert!(served.administrator().mayfly(&["breakglass", "ls"]).await.err.contains("no break-glass"));
+    served
+        .administrator()
+        .mayfly(&["breakglass", "sign-off", "requests/00000000000000000000", "--comment", "x"])
+        .await
+        .refused(5);
 }

@@ -1,6 +1,7 @@
 //! Asking, reviewing, claiming: requests and grants over a real database.
 
 mod asking;
+mod broken;
 mod claiming;
 mod clocks;
 mod locked;
