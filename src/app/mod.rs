@@ -82,7 +82,6 @@ impl Application {
         self.store.record(among_replicas(started, &*self.store).await?).await?;
         crash::here(Point::StartRecorded);
         self.reaper.open_lanes().await?;
-        self.issuer.take_up_locks();
         self.rounds.open();
         crash::here(Point::StartRecovering);
         self.rotations.start();

@@ -1,4 +1,4 @@
-//! Moves requests and grants when their time has come: they expire, escalate, are recalled, begin and end.
+//! Moves requests, grants and locks when their time has come: they expire, escalate, are recalled, begin and end.
 //!
 //! One task. It sleeps until the next of them is due and wakes early when one changes; awake, it reads from the store what is due and
 //! hands it to the issuer's use cases, which decide and write. It keeps no list of its own: what a crash interrupts is due again at
@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::Clock,
-    domain::{Grant, Request},
+    domain::{Grant, Lock, Request},
     issuer::{Issuer, Refusal},
     random::Random,
     reaper::next_attempt,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What a clerk looks after.
-const KINDS: [EntryKind; 3] = [EntryKind::Request, EntryKind::Grant, EntryKind::RequestKey];
+const KINDS: [EntryKind; 4] = [EntryKind::Lock, EntryKind::Request, EntryKind::Grant, EntryKind::RequestKey];
 
 /// Entries of a kind read at once.
 const BATCH: u32 = 500;
@@ -126,15 +126,21 @@ impl Desk {
         loop {
             let now = self.parts.clock.now();
             let issuer = &self.parts.issuer;
-            let (requests, left) = self.due::<Request>(now, &mut seen).await?;
+            let (locks, left) = self.due::<Lock>(now, &mut seen).await?;
             let mut stuck = left;
+            let (requests, left) = self.due::<Request>(now, &mut seen).await?;
+            stuck |= left;
             let (grants, left) = self.due::<Grant>(now, &mut seen).await?;
             stuck |= left;
             let (keys, left) = self.due::<RequestKey>(now, &mut seen).await?;
             stuck |= left;
-            if requests.is_empty() && grants.is_empty() && keys.is_empty() {
+            if locks.is_empty() && requests.is_empty() && grants.is_empty() && keys.is_empty() {
                 let next = self.parts.store.next_due_entry(&KINDS).await?;
                 return Ok((!stuck).then_some(next));
+            }
+            for lock in locks {
+                let name = lock.document.resource_name();
+                tell(&name, issuer.tend_lock(lock).await);
             }
             for request in requests {
                 let id = request.document.resource_name();

@@ -3,9 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    OutputFormat, audit, completions, config_check, connect, connection::ConnectionArgs, creds, demo, dev,
-    doctor, exit, grant, health, invite, lease, lock, login, notice, policy, reconcile, request, review,
-    roles, run, serve, session, store, targets, token, user, whoami,
+    OutputFormat, audit, breakglass, completions, config_check, connect, connection::ConnectionArgs, creds,
+    demo, dev, doctor, exit, grant, health, invite, lease, lock, login, notice, policy, reconcile, request,
+    review, roles, run, serve, session, store, targets, token, user, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
@@ -78,6 +78,8 @@ pub enum Command {
     /// Decide on what others ask for
     #[command(subcommand)]
     Review(review::ReviewCommand),
+    /// Get access at once, without reviews, where policy allows it; somebody else signs it off
+    Breakglass(breakglass::BreakGlassArgs),
     /// See and end what approvals opened
     #[command(subcommand)]
     Grant(grant::GrantCommand),

@@ -6,6 +6,7 @@
 mod approval;
 mod args;
 pub mod audit;
+pub mod breakglass;
 pub mod child;
 pub mod completions;
 pub mod config_check;
@@ -139,6 +140,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Connect(args) => connect::run(args, context).await,
         Command::Request(command) => request::run(command, context).await,
         Command::Review(command) => review::run(command, context).await,
+        Command::Breakglass(args) => breakglass::run(args, context).await,
         Command::Grant(command) => grant::run(command, context).await,
         Command::Lease(command) => lease::run(command, context).await,
         Command::Lock(command) => lock::run(command, context).await,

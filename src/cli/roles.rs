@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     CliError, Context, Exit, duration,
     table::{self, Cell, Column, Paint},
-    view,
+    view, view_request,
 };
 use crate::api::proto;
 
@@ -134,6 +134,7 @@ async fn check(args: CheckArgs, context: &mut Context) -> Result<Exit, CliError>
         ttl_seconds: Option<i64>,
         live_leases: u32,
         max_leases: u32,
+        steps: Vec<view_request::StepView>,
         role: Option<RoleView>,
     }
     let connection = context.connect()?;
@@ -149,6 +150,7 @@ async fn check(args: CheckArgs, context: &mut Context) -> Result<Exit, CliError>
             ttl_seconds: view::seconds(reply.ttl),
             live_leases: reply.live_leases,
             max_leases: reply.max_leases,
+            steps: reply.steps.iter().map(view_request::StepView::from).collect(),
             role: reply.role.as_ref().map(RoleView::from),
         })?;
     } else {
@@ -164,11 +166,13 @@ fn verdict(reply: &proto::CheckRoleResponse) -> String {
         (true, true) => view::duration_words(reply.ttl),
         (true, false) => format!("{} (at most {max_ttl})", view::duration_words(reply.ttl)),
     };
+    let steps: Vec<String> = reply.steps.iter().map(view_request::step_words).collect();
     table::facts(&[
         ("allowed", if reply.allowed { "yes" } else { "no" }.to_owned()),
         ("because", reply.reason.clone()),
         ("ttl", ttl),
         ("leases", format!("{} of {} live", reply.live_leases, reply.max_leases)),
+        ("reviews", steps.join("; then ")),
     ])
 }
 
@@ -186,6 +190,7 @@ mod tests {
             ttl: seconds(1800),
             live_leases: 1,
             max_leases: 5,
+            steps: Vec::new(),
         };
         assert_eq!(
             verdict(&reply),

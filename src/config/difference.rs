@@ -42,6 +42,8 @@ pub enum Part {
     Log,
     /// `[requests]`.
     Requests,
+    /// `[break_glass]`.
+    BreakGlass,
     /// `[sealing]`.
     Sealing,
     /// `[sessions]`.
@@ -129,6 +131,13 @@ impl Config {
             c.live("start_within", &old.start_within, &new.start_within);
             c.live("pending_per_principal", &old.pending_per_principal, &new.pending_per_principal);
             c.live("remind_every", &old.remind_every, &new.remind_every);
+        });
+        part(Part::BreakGlass, "break_glass", &|c| {
+            let (old, new) = (&self.requests.break_glass, &new.requests.break_glass);
+            c.live("max_ttl", &old.max_ttl, &new.max_ttl);
+            c.live("per_day", &old.per_day, &new.per_day);
+            c.live("remind_every", &old.remind_every, &new.remind_every);
+            c.live("second_factor_within", &old.second_factor_within, &new.second_factor_within);
         });
         part(Part::Sealing, "sealing", &|c| c.live("", &self.sealing.ids(), &new.sealing.ids()));
         part(Part::Sessions, "sessions", &|c| {

@@ -167,7 +167,8 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     let audit = server::audit(&root.child("audit"), store.as_ref());
     let bootstrap = server::bootstrap(&root.child("bootstrap"));
     let log = server::log(&root.child("log"));
-    let requests = request::requests(&root.child("requests"));
+    let requests =
+        request::requests(&root.child("requests"), request::break_glass(&root.child("break_glass")));
     let sealing = sealing::sealing(&root.child("sealing"));
     let sessions = sessions::sessions(&root.child("sessions"));
     let metrics = server::metrics(&root.child("metrics"));

@@ -2,10 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{NameError, PrincipalName, RoleName, TargetName};
+
+/// How long whoever sets a lock has for carrying it out before others take it up.
+const CARRIED_OUT_WITHIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// What a lock is on: `principal/NAME`, `role/NAME` or `target/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -97,7 +100,11 @@ impl Lock {
 
     /// When somebody has to look at it again; `None`: never.
     pub fn due_at(&self) -> Option<Timestamp> {
-        if self.carried_out { self.until } else { Some(self.since) }
+        if self.carried_out {
+            return self.until;
+        }
+        // Whoever set it is at it; somebody else has to be if that takes long.
+        Some(self.since.saturating_add(CARRIED_OUT_WITHIN).unwrap_or(Timestamp::MAX))
     }
 
     /// What it is told by where others read: that there is one, and neither who set it nor why.
@@ -140,7 +147,7 @@ mod tests {
             carried_out: false,
         };
         assert!(lock.stands_at(at(19)) && !lock.stands_at(at(20)));
-        assert_eq!(lock.due_at(), Some(at(10)));
+        assert_eq!(lock.due_at(), Some(at(12)));
         let lock = Lock { carried_out: true, ..lock };
         assert_eq!(lock.due_at(), Some(at(20)));
         let lock = Lock { until: None, ..lock };

@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 use super::{Issuer, Refusal, RefusalKind};
 use crate::{
     audit::{self, AuditFilter, Found, Order, Position, Record},
-    domain::{Lease, LeaseId, LockSubject, Role, RoleName, TargetName, Ttl},
+    domain::{Lease, LeaseId, LockSubject, ReviewStep, Role, RoleName, TargetName, Ttl},
     identity::Caller,
     policy,
     store::{KnownServer, LeaseFilter, Page, PageRequest},
@@ -25,6 +25,8 @@ pub struct RoleCheck {
     pub ttl: Ttl,
     /// Leases of the caller that are live under the role.
     pub live: u32,
+    /// The reviews that asking for it takes, in order; none: rules allow it.
+    pub steps: Vec<ReviewStep>,
 }
 
 /// A target as last seen.
@@ -172,7 +174,12 @@ impl Issuer {
             Err(refusal) if refusal.kind == RefusalKind::Locked => Err(refusal.message),
             Err(refusal) => return Err(refusal),
         };
-        Ok((RoleCheck { role, verdict, ttl, live }, target))
+        let mut steps = Vec::new();
+        if verdict.is_ok() {
+            // Policy may want a reason that is not given here; what it says of the rest is told.
+            steps = self.reviews_for(caller, &role, ttl).await?.unwrap_or_default();
+        }
+        Ok((RoleCheck { role, verdict, ttl, live, steps }, target))
     }
 
     /// All targets, as last seen; asks no target anything.

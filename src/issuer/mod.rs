@@ -6,6 +6,7 @@
 //! refused. The issuer sees targets and the store as traits, never a driver. It marks leases as ending; removing accounts
 //! is the reaper's work.
 
+mod break_glass;
 mod catalogue;
 mod credentials;
 mod end;
@@ -26,6 +27,7 @@ mod tokens;
 
 use std::sync::Arc;
 
+pub use break_glass::BreakGlass;
 pub use catalogue::{Catalogue, CatalogueHandle};
 pub use credentials::{KeptCredentials, candidates};
 pub use error::{Refusal, RefusalKind};
@@ -41,7 +43,8 @@ pub use reconcile::{
     Answer, Counts, Discrepancy, DiscrepancyKind, Mode, ReconcileError, ReconcileReport, Reconciler,
 };
 pub use request::{
-    NewRequest, NewReview, RequestFilter, RequestSettings, RequestSettingsHandle, Requested, SeenRequest,
+    BreakGlassSettings, NewRequest, NewReview, RequestFilter, RequestSettings, RequestSettingsHandle,
+    Requested, SeenRequest,
 };
 pub use rotate::{Resealed, Rotated, Rotator, RotatorParts};
 pub use tokens::{MintedToken, NewToken};

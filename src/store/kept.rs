@@ -19,6 +19,9 @@ pub const HELD_BY: &str = "held_by";
 /// when a break-glass access awaits its sign-off.
 pub const LIVE: &str = "live";
 
+/// Of a request: `yes` if it is a break-glass access.
+pub const BREAK_GLASS: &str = "break_glass";
+
 impl Document for Request {
     const KIND: EntryKind = EntryKind::Request;
 
@@ -34,6 +37,9 @@ impl Document for Request {
             ("state", self.state.as_str().to_owned()),
         ];
         keys.extend(self.reviews.iter().map(|review| ("reviewer", review.reviewer.to_string())));
+        if self.kind == RequestKind::BreakGlass {
+            keys.push((BREAK_GLASS, "yes".to_owned()));
+        }
         let unsigned = self.kind == RequestKind::BreakGlass && self.sign_off.is_none();
         if self.is_pending() {
             keys.push((UNDECIDED_BY, self.requester.name.to_string()));

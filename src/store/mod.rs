@@ -27,7 +27,7 @@ pub use entry::{
     Committed, ENTRIES_LIMIT, ENTRY_TEXT_LIMIT, Entry, EntryChange, EntryKind, EntryStore, UnknownEntryKind,
 };
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
-pub use kept::{HELD_BY, LIVE, RequestKey, UNDECIDED_BY, UNDECIDED_EXTENSION};
+pub use kept::{BREAK_GLASS, HELD_BY, LIVE, RequestKey, UNDECIDED_BY, UNDECIDED_EXTENSION};
 pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, Tally};
 pub use secret::{KeptSecret, PendingSecret, RotationEnd, SecretStore};
 pub use server::{KnownServer, ServerStore};

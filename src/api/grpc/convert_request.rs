@@ -76,7 +76,8 @@ pub(super) fn verdict(number: i32) -> Result<proto::Verdict, Unknown> {
     }
 }
 
-fn step(step: &ReviewStep) -> proto::ReviewStep {
+/// A step of reviews.
+pub(super) fn step(step: &ReviewStep) -> proto::ReviewStep {
     proto::ReviewStep {
         name: step.name.clone(),
         reviewers: step.reviewers.iter().map(ToString::to_string).collect(),

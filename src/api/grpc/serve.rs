@@ -16,7 +16,8 @@ use super::{
     gate::{GateLayer, Gatekeeper},
     listener,
     service::{
-        audit, grant, invitation, lease, lock, notice, request, role, server, session, target, token, user,
+        audit, break_glass, grant, invitation, lease, lock, notice, request, role, server, session, target,
+        token, user,
     },
     settings::GrpcSettings,
     streams::Streams,
@@ -26,13 +27,13 @@ use crate::{
     api::{
         DESCRIPTORS,
         proto::{
-            audit_service_server::AuditServiceServer, grant_service_server::GrantServiceServer,
-            invitation_service_server::InvitationServiceServer, lease_service_server::LeaseServiceServer,
-            lock_service_server::LockServiceServer, notice_service_server::NoticeServiceServer,
-            request_service_server::RequestServiceServer, role_service_server::RoleServiceServer,
-            server_service_server::ServerServiceServer, session_service_server::SessionServiceServer,
-            target_service_server::TargetServiceServer, token_service_server::TokenServiceServer,
-            user_service_server::UserServiceServer,
+            audit_service_server::AuditServiceServer, break_glass_service_server::BreakGlassServiceServer,
+            grant_service_server::GrantServiceServer, invitation_service_server::InvitationServiceServer,
+            lease_service_server::LeaseServiceServer, lock_service_server::LockServiceServer,
+            notice_service_server::NoticeServiceServer, request_service_server::RequestServiceServer,
+            role_service_server::RoleServiceServer, server_service_server::ServerServiceServer,
+            session_service_server::SessionServiceServer, target_service_server::TargetServiceServer,
+            token_service_server::TokenServiceServer, user_service_server::UserServiceServer,
         },
     },
     clock::Clock,
@@ -56,9 +57,10 @@ const HEADER_BYTES: u32 = 32 * 1024;
 const REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// Names under which health is told: the whole server, and each service.
-const HEALTH: [&str; 14] = [
+const HEALTH: [&str; 15] = [
     "",
     AuditServiceServer::<()>::NAME,
+    BreakGlassServiceServer::<()>::NAME,
     GrantServiceServer::<()>::NAME,
     InvitationServiceServer::<()>::NAME,
     LeaseServiceServer::<()>::NAME,
@@ -222,6 +224,7 @@ impl Bound {
             .http2_max_header_list_size(HEADER_BYTES)
             .layer(GateLayer(Arc::new(keeper)))
             .add_service(bounded!(AuditServiceServer, audit::Service(Arc::clone(&shared))))
+            .add_service(bounded!(BreakGlassServiceServer, break_glass::Service(Arc::clone(&shared))))
             .add_service(bounded!(GrantServiceServer, grant::Service(Arc::clone(&shared))))
             .add_service(bounded!(InvitationServiceServer, invitation::Service(Arc::clone(&shared))))
             .add_service(bounded!(LeaseServiceServer, lease::Service(Arc::clone(&shared))))

@@ -99,14 +99,19 @@ pub(in super::super) async fn list(
         context.output.note("no requests");
         return Ok(Exit::Ok);
     }
-    let now = context.clock.now();
-    let rows: Vec<_> = requests.iter().map(|request| row(request, now)).collect();
-    let table = table::render(&columns(), &rows, &context.output);
+    let table = table_of(&requests, context);
     context.output.data(&table)?;
     if truncated {
         context.output.note("there are more: --limit 0 shows all");
     }
     Ok(Exit::Ok)
+}
+
+/// Requests as a table.
+pub(in super::super) fn table_of(requests: &[proto::AccessRequest], context: &Context) -> String {
+    let now = context.clock.now();
+    let rows: Vec<_> = requests.iter().map(|request| row(request, now)).collect();
+    table::render(&columns(), &rows, &context.output)
 }
 
 async fn collect(

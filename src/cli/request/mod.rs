@@ -7,7 +7,7 @@ mod ls;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-pub(super) use ls::list;
+pub(super) use ls::{list, table_of};
 
 use super::{
     CliError, Connection, Context, Exit,

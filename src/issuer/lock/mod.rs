@@ -4,6 +4,7 @@
 //! done, so whoever starts after a crash goes on with it. No lease slips through in between: see [`check`].
 
 mod check;
+mod holdings;
 mod sweep;
 
 pub(super) use check::none_on;

@@ -7,6 +7,7 @@ mod cancel;
 mod create;
 mod decide;
 mod look;
+mod preview;
 mod review;
 mod settings;
 mod tend;
@@ -14,11 +15,11 @@ mod terms;
 
 pub(super) use create::Draught;
 pub use create::{NewRequest, Requested};
-pub(super) use decide::grant_draft;
+pub(super) use decide::{grant_draft, request_draft};
 pub use look::{RequestFilter, SeenRequest};
 pub use review::NewReview;
 pub(super) use settings::from;
-pub use settings::{RequestSettings, RequestSettingsHandle};
+pub use settings::{BreakGlassSettings, RequestSettings, RequestSettingsHandle};
 pub(super) use terms::{check_text, check_words};
 
 use std::{sync::Arc, time::Duration};

@@ -20,6 +20,33 @@ pub struct RequestSettings {
     pub pending_per_principal: u32,
     /// How often it is recalled that a request awaits reviews; `None`: never.
     pub remind_every: Option<Duration>,
+    /// Access without reviews.
+    pub break_glass: BreakGlassSettings,
+}
+
+/// Access without reviews, where policy allows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakGlassSettings {
+    /// It lasts no longer than this.
+    pub max_ttl: Duration,
+    /// Uses of one principal within a day.
+    pub per_day: u32,
+    /// How often it is recalled that one awaits its sign-off; `None`: never.
+    pub remind_every: Option<Duration>,
+    /// How long ago the second factor may have been given.
+    pub second_factor_within: Duration,
+}
+
+impl Default for BreakGlassSettings {
+    fn default() -> Self {
+        let minutes = |count: u64| Duration::from_secs(count * 60);
+        Self {
+            max_ttl: minutes(30),
+            per_day: 2,
+            remind_every: Some(minutes(240)),
+            second_factor_within: minutes(15),
+        }
+    }
 }
 
 impl Default for RequestSettings {
@@ -31,6 +58,7 @@ impl Default for RequestSettings {
             start_within: hours(30 * 24),
             pending_per_principal: 20,
             remind_every: Some(hours(4)),
+            break_glass: BreakGlassSettings::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the clock does to requests.
 
-use super::decide::request_draft;
+use super::{decide::request_draft, from};
 use crate::{
     audit::Actor,
     crash::{self, Point},
@@ -26,7 +26,11 @@ impl Issuer {
                 return self.tended(changes).await;
             }
         }
-        let remind = self.request_settings.current().remind_at(now);
+        let settings = self.request_settings.current();
+        let remind = match before.kind {
+            RequestKind::BreakGlass => settings.break_glass.remind_every.map(|every| from(now, every)),
+            RequestKind::Access | RequestKind::Extension { .. } => settings.remind_at(now),
+        };
         let after = kept.document.after(RequestEvent::Due { at: now, remind })?;
         if after == before {
             return Ok(());

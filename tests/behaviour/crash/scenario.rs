@@ -21,8 +21,8 @@ const SHORT: u32 = 3;
 pub(super) const LOCK: &[&str] =
     &["lock", "target", "target", "--for", "2s", "--reason", "a test of crashes"];
 
-/// For how long it does.
-pub(super) const LOCKED_FOR: std::time::Duration = std::time::Duration::from_secs(2);
+/// By then it has lapsed and was carried out, however it was interrupted.
+pub(super) const LOCKED_FOR: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// What is done to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! Asking, reviewing, claiming: requests and grants over a real database.
 
 mod asking;
+mod broken;
 mod claiming;
 mod clocks;
+mod locked;
 mod reviewing;
 
 use std::{sync::Arc, time::Duration};

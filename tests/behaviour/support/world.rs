@@ -18,6 +18,7 @@ use mayfly::{
     identity::{Caller, people::SessionSettings},
     issuer::{Catalogue, CatalogueHandle, IssueRequest, Issued, Issuer, IssuerParts, KnownServers, Refusal},
     metrics::Metrics,
+    policy::PoliciesHandle,
     random::SystemRandom,
     reaper::{Reaper, ReaperParts},
     sandbox::{Sample, Server},
@@ -177,6 +178,7 @@ pub(crate) struct World {
     pub(crate) issuer: Arc<Issuer>,
     pub(crate) reaper: Arc<Reaper>,
     pub(crate) clerk: Clerk,
+    pub(crate) policies: Arc<PoliciesHandle>,
     pub(crate) catalogue: Arc<CatalogueHandle>,
     pub(crate) health: Arc<HealthBoard>,
     pub(crate) metrics: Arc<Metrics>,
@@ -241,8 +243,9 @@ impl World {
             health: Arc::clone(&health),
             metrics: Arc::clone(&metrics),
         }));
+        let policies = Arc::new(PoliciesHandle::default());
         let issuer = Issuer::new(IssuerParts {
-            policies: Arc::default(),
+            policies: Arc::clone(&policies),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             random: Arc::new(SystemRandom),
             store: Arc::clone(&store) as Arc<dyn Store>,
@@ -266,7 +269,7 @@ impl World {
             issuer: Arc::clone(&issuer),
         });
         clerk.start();
-        Self { clock, store, issuer, reaper, clerk, catalogue, health, metrics, directory }
+        Self { clock, store, issuer, reaper, clerk, policies, catalogue, health, metrics, directory }
     }
 
     /// Stops everything and closes the store, as a restart does.

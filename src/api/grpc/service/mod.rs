@@ -2,6 +2,7 @@
 
 pub(super) mod audit;
 mod audit_filter;
+pub(super) mod break_glass;
 pub(super) mod grant;
 pub(super) mod invitation;
 pub(super) mod lease;

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::super::{
     call::{Call, Shared},
-    convert,
+    convert, convert_request,
     page::{self, Listing},
     parse::{self, Fields, resource},
 };
@@ -61,6 +61,7 @@ impl proto::role_service_server::RoleService for Service {
             ttl: Some(convert::ttl(check.ttl)),
             live_leases: check.live,
             max_leases: check.role.limits.per_principal,
+            steps: check.steps.iter().map(convert_request::step).collect(),
         }))
     }
 }
