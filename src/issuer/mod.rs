@@ -23,6 +23,7 @@ mod renew;
 mod request;
 mod rotate;
 mod tokens;
+mod turns;
 
 use std::sync::Arc;
 
@@ -46,11 +47,12 @@ pub use request::{
 pub use rotate::{Resealed, Rotated, Rotator, RotatorParts};
 pub use tokens::{MintedToken, NewToken};
 use tokio_util::task::TaskTracker;
+pub use turns::{Turn, Turns};
 
 use crate::{
     audit::Draft,
     clock::Clock,
-    domain::TargetName,
+    domain::{LeaseId, TargetName},
     identity::Caller,
     metrics::Metrics,
     notify::ChannelsHandle,
@@ -77,7 +79,7 @@ pub struct Issuer {
     reaper: Arc<dyn DueNotice>,
     policies: Arc<PoliciesHandle>,
     servers: Arc<KnownServers>,
-    renewing: Arc<renew::UnderWay>,
+    renewing: Arc<Turns<LeaseId>>,
     reconciler: Arc<Reconciler>,
     rotator: Option<Arc<Rotator>>,
     people: people::People,
@@ -113,7 +115,7 @@ impl Issuer {
     pub fn new(parts: IssuerParts) -> Self {
         let IssuerParts { clock, random, store, catalogue, health, servers, metrics, reaper, policies } =
             parts;
-        let renewing = Arc::new(renew::UnderWay::default());
+        let renewing = Arc::<Turns<LeaseId>>::default();
         let reconciler = Arc::new(Reconciler::new(reconcile::ReconcilerParts {
             clock: Arc::clone(&clock),
             store: Arc::clone(&store),

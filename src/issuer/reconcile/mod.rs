@@ -28,7 +28,7 @@ use jiff::Timestamp;
 pub use report::{Answer, Counts, Discrepancy, DiscrepancyKind, ReconcileReport};
 use tokio_util::sync::CancellationToken;
 
-use super::{CatalogueHandle, DueNotice, Refusal, renew::UnderWay};
+use super::{CatalogueHandle, DueNotice, Refusal, turns::Turns};
 use crate::{
     clock::Clock,
     domain::{Drift, EXPIRY_TOLERANCE, LeaseId, Role, RoleName, TargetName},
@@ -49,7 +49,7 @@ pub struct Reconciler {
     store: Arc<dyn Store>,
     catalogue: Arc<CatalogueHandle>,
     reaper: Arc<dyn DueNotice>,
-    renewing: Arc<UnderWay>,
+    renewing: Arc<Turns<LeaseId>>,
     metrics: Arc<Metrics>,
     turns: Mutex<BTreeMap<TargetName, Arc<tokio::sync::Mutex<Memory>>>>,
     stop: CancellationToken,
@@ -128,7 +128,7 @@ pub(super) struct ReconcilerParts {
     pub(super) store: Arc<dyn Store>,
     pub(super) catalogue: Arc<CatalogueHandle>,
     pub(super) reaper: Arc<dyn DueNotice>,
-    pub(super) renewing: Arc<UnderWay>,
+    pub(super) renewing: Arc<Turns<LeaseId>>,
     pub(super) metrics: Arc<Metrics>,
 }
 
