@@ -8,6 +8,7 @@
 
 mod catalogue;
 mod credentials;
+mod elevate;
 mod end;
 mod error;
 mod facts;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 pub use catalogue::{Catalogue, CatalogueHandle};
 pub use credentials::{KeptCredentials, candidates};
+pub use elevate::elevation_of;
 pub use error::{Refusal, RefusalKind};
 pub use grant::{ClaimRequest, GrantFilter, NewExtension};
 pub use issue::{IssueRequest, Issued};
@@ -68,6 +70,9 @@ pub trait DueNotice: Send + Sync {
     fn due(&self, target: &TargetName, at: Timestamp);
 }
 
+/// Whose turn it is to give something to an existing account, or take it away: by what is kept of the account.
+pub type AccountTurns = Turns<String>;
+
 /// What the use cases need.
 pub struct Issuer {
     clock: Arc<dyn Clock>,
@@ -80,6 +85,7 @@ pub struct Issuer {
     policies: Arc<PoliciesHandle>,
     servers: Arc<KnownServers>,
     renewing: Arc<Turns<LeaseId>>,
+    turns: Arc<AccountTurns>,
     reconciler: Arc<Reconciler>,
     rotator: Option<Arc<Rotator>>,
     people: people::People,
@@ -108,13 +114,25 @@ pub struct IssuerParts {
     pub reaper: Arc<dyn DueNotice>,
     /// Who may do what.
     pub policies: Arc<PoliciesHandle>,
+    /// Whose turn it is to give to existing accounts, or take from them: shared with the reaper.
+    pub turns: Arc<AccountTurns>,
 }
 
 impl Issuer {
     /// An issuer made of its parts.
     pub fn new(parts: IssuerParts) -> Self {
-        let IssuerParts { clock, random, store, catalogue, health, servers, metrics, reaper, policies } =
-            parts;
+        let IssuerParts {
+            clock,
+            random,
+            store,
+            catalogue,
+            health,
+            servers,
+            metrics,
+            reaper,
+            policies,
+            turns,
+        } = parts;
         let renewing = Arc::<Turns<LeaseId>>::default();
         let reconciler = Arc::new(Reconciler::new(reconcile::ReconcilerParts {
             clock: Arc::clone(&clock),
@@ -122,6 +140,7 @@ impl Issuer {
             catalogue: Arc::clone(&catalogue),
             reaper: Arc::clone(&reaper),
             renewing: Arc::clone(&renewing),
+            account_turns: Arc::clone(&turns),
             metrics: Arc::clone(&metrics),
         }));
         Self {
@@ -135,6 +154,7 @@ impl Issuer {
             reaper,
             policies,
             renewing,
+            turns,
             reconciler,
             rotator: None,
             people: people::People::new(),

@@ -84,7 +84,11 @@ impl Issuer {
             return Err(Refusal::new(RefusalKind::InProgress, "the renewal waited too long for its turn")
                 .retry_after(Duration::from_secs(1)));
         }
-        let renewed = target.renew(LeasedAccount::of(&lease), expires_at).await;
+        // What an existing account was given has no expiry on the target.
+        let renewed = match LeasedAccount::of(&lease) {
+            Some(account) => target.renew(account, expires_at).await,
+            None => Ok(()),
+        };
         pass.went(self.clock.now(), renewed.as_ref().err());
         renewed.map_err(|error| Refusal::on_target(&lease.target, error))?;
         crash::here(Point::RenewMoved);
@@ -120,7 +124,8 @@ impl Issuer {
                 let message = "the lease ended while it was being renewed";
                 return Err(Refusal::new(RefusalKind::Ended, message));
             };
-            let told = target.renew(LeasedAccount::of(&lease), expires_at).await;
+            let Some(account) = LeasedAccount::of(&lease) else { return Ok(lease) };
+            let told = target.renew(account, expires_at).await;
             told.map_err(|error| Refusal::on_target(&lease.target, error))?;
             let now = self.store.lease(lease.id).await?;
             let now = now.ok_or_else(|| Refusal::not_found(format!("there is no lease {}", lease.id)))?;
@@ -136,7 +141,8 @@ impl Issuer {
     /// A lease that ended while the target was being told of a later expiry: its login is disabled, whoever ends it. Whatever
     /// fails here, its end does as well.
     async fn take_back_renewal(&self, target: &dyn Target, lease: &Lease) {
-        if let Err(error) = target.disable(LeasedAccount::of(lease)).await {
+        let Some(account) = LeasedAccount::of(lease) else { return };
+        if let Err(error) = target.disable(account).await {
             tracing::warn!(
                 lease = %lease.id, error = &error as &dyn std::error::Error,
                 "the account of a lease that ended during its renewal is left to its end"

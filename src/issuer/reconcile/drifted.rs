@@ -137,8 +137,8 @@ impl Reconciler {
 
     async fn put_right(&self, run: &mut Run<'_>, altered: &Altered) -> Result<Answer, ReconcileError> {
         let Some(expires_at) = altered.lease.expires_at() else { return Ok(Answer::Reported) };
+        let Some(account) = LeasedAccount::of(&altered.lease) else { return Ok(Answer::Reported) };
         here(Point::ReconcileDrifted);
-        let account = LeasedAccount::of(&altered.lease);
         let put = run.target.put_right(account, &altered.drift, expires_at).await;
         here(Point::ReconcilePutRight);
         let put = match put {

@@ -127,6 +127,7 @@ pub(crate) fn keyring() -> Keyring {
 /// Another issuer over the same store, as another process would be.
 pub(crate) fn issuer_over(world: &World) -> Issuer {
     Issuer::new(IssuerParts {
+        turns: Arc::default(),
         policies: Arc::default(),
         clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
         random: Arc::new(SystemRandom),
@@ -233,7 +234,9 @@ impl World {
         }
         let catalogue = Arc::new(CatalogueHandle::new(catalogue));
         let (health, metrics) = (Arc::new(HealthBoard::default()), Arc::new(Metrics::default()));
+        let turns = Arc::<mayfly::issuer::AccountTurns>::default();
         let reaper = Arc::new(Reaper::new(ReaperParts {
+            turns: Arc::clone(&turns),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             random: Arc::new(SystemRandom),
             store: Arc::clone(&store) as Arc<dyn Store>,
@@ -242,6 +245,7 @@ impl World {
             metrics: Arc::clone(&metrics),
         }));
         let issuer = Issuer::new(IssuerParts {
+            turns,
             policies: Arc::default(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             random: Arc::new(SystemRandom),
