@@ -88,6 +88,10 @@ points! {
     EndRemoved = "end.removed",
     /// The lease is durable as ended.
     EndRecorded = "end.recorded",
+    /// An existing account's groups are durably held by nobody; it still has them.
+    StripLetGo = "strip.let_go",
+    /// That they were taken away is durable; the lease is still ENDING.
+    StripForgotten = "strip.forgotten",
     /// An ACTIVE lease's account is missing; nothing is durable yet.
     ReconcileVanished = "reconcile.vanished",
     /// The lease of a missing account is durable as ENDING.

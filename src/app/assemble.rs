@@ -11,8 +11,8 @@ use crate::{
     crash::{self, Point},
     identity::{ApiToken, Authenticator, Identities, IdentitiesHandle},
     issuer::{
-        Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KeptCredentials, KnownServers, Rotator,
-        RotatorParts,
+        AccountTurns, Catalogue, CatalogueHandle, DueNotice, Issuer, IssuerParts, KeptCredentials,
+        KnownServers, Rotator, RotatorParts,
     },
     metrics::Metrics,
     policy::PoliciesHandle,
@@ -56,8 +56,10 @@ impl Application {
         let catalogue = Arc::new(CatalogueHandle::new(catalogue(&config, &surroundings)?));
         let (rotator, rotations) = rotation(&config, &surroundings, &catalogue, credentials);
         let policies = Arc::new(PoliciesHandle::new(Arc::clone(&config.policies)));
-        let reaper = reaper(&surroundings, &store, &catalogue, &health, &metrics);
+        let turns = Arc::<AccountTurns>::default();
+        let reaper = reaper(&surroundings, &store, &catalogue, (&health, &metrics), &turns);
         let issuer = Issuer::new(IssuerParts {
+            turns,
             clock: Arc::clone(&surroundings.clock),
             random: Arc::clone(&surroundings.random),
             store: Arc::clone(&store),
@@ -136,10 +138,11 @@ fn reaper(
     surroundings: &Surroundings,
     store: &Arc<dyn Store>,
     catalogue: &Arc<CatalogueHandle>,
-    health: &Arc<HealthBoard>,
-    metrics: &Arc<Metrics>,
+    (health, metrics): (&Arc<HealthBoard>, &Arc<Metrics>),
+    turns: &Arc<AccountTurns>,
 ) -> Arc<Reaper> {
     Arc::new(Reaper::new(ReaperParts {
+        turns: Arc::clone(turns),
         clock: Arc::clone(&surroundings.clock),
         random: Arc::clone(&surroundings.random),
         store: Arc::clone(store),

@@ -52,6 +52,9 @@ pub async fn run(args: ConnectArgs, context: &mut Context) -> Result<Exit, CliEr
 }
 
 async fn client(credential: &Credential, arguments: &[String]) -> Result<(Command, TempDir), CliError> {
+    if credential.keeps_its_own() {
+        return Err(credential.has_no_password());
+    }
     let program = find_client(credential.engine)?;
     let mut command = Command::new(&program);
     clean(&mut command, credential);

@@ -113,6 +113,12 @@ pub async fn write(
         return Err(error);
     }
     if format != CredentialFormat::Json {
+        if credential.keeps_its_own() {
+            let account = printable(&credential.username);
+            context.output.note(&format!(
+                "{account} is elevated; it keeps its own password. On MySQL and MariaDB, open a session and say SET ROLE"
+            ));
+        }
         for line in words(lease, context.clock.now()) {
             context.output.note(&line);
         }

@@ -61,6 +61,11 @@ pub async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, CliError>
 }
 
 fn prepare(command: &mut Command, credential: &Credential, lease: &str) -> Result<Option<TempDir>, CliError> {
+    if credential.keeps_its_own() {
+        // It logs in as ever, by whatever its environment says.
+        command.env_remove(token_source::TOKEN_VARIABLE).env("MAYFLY_LEASE", lease);
+        return Ok(None);
+    }
     clean(command, credential);
     command.envs(credential.variables());
     command.env("DATABASE_URL", credential.url()).env("MAYFLY_LEASE", lease);

@@ -294,6 +294,7 @@ fn target(c: &mut Comparison<'_>, old: &TargetSettings, new: &TargetSettings) {
 fn role(c: &mut Comparison<'_>, old: &Role, new: &Role) {
     c.live("target", &old.target, &new.target);
     c.live("description", &old.description, &new.description);
+    c.live("kind", &old.access, &new.access);
     c.live("member_of", &old.member_of, &new.member_of);
     c.live("default_ttl", &old.ttl.default(), &new.ttl.default());
     c.live("max_ttl", &old.ttl.max(), &new.ttl.max());

@@ -5,6 +5,7 @@
 //! [`Environment`]. Nothing here connects to anything, and no other room reads the file or knows a default.
 //! `keys` lists every key; `docs/configuration.md` is checked against it.
 
+mod access;
 mod approval;
 mod conflict;
 mod difference;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    access,
     approval::{self, Approvals},
     keys::{self, spell},
     reader::{Located, Reader, check_name, quoted},
@@ -38,11 +39,16 @@ pub(super) fn role(
     let approval = approval::of_role(section, approvals);
     let hosts = hosts(section, engine);
     let settings = settings(section, engine);
-    let members = member_of(section, engine);
+    let kind = section.choice("kind").map(|kind| kind.value);
+    let members = member_of(section, engine, kind.as_deref() == Some("ephemeral"));
+    let access = kind
+        .as_deref()
+        .and_then(|kind| access::access(section, kind, engine, (members.as_deref(), hosts.as_deref())));
     let owned_objects = owned_objects(section, engine, members.as_deref());
     let statements = statements(&section.child("statements"), engine, members.as_deref());
     if let (Some([]), Some(statements)) = (members.as_deref(), &statements)
         && statements.create.is_empty()
+        && access == Some(Access::Ephemeral)
     {
         reader.warn(
             &section.at,
@@ -66,7 +72,7 @@ pub(super) fn role(
         limits: limits?,
         statements: statements?,
         allow: allow?,
-        access: Access::Ephemeral,
+        access: access?,
         approval: approval?,
     })
 }
@@ -207,13 +213,13 @@ fn is_setting(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.')
 }
 
-fn member_of(section: &Section<'_>, engine: Option<Engine>) -> Option<Vec<String>> {
+fn member_of(section: &Section<'_>, engine: Option<Engine>, made: bool) -> Option<Vec<String>> {
     let (texts, reader) = (section.texts("member_of")?, section.reader);
     let limit = engine.map_or(63, Engine::account_name_limit);
     // Every name is looked at, so that every wrong one is told.
     let sound = texts.iter().filter(|text| !check_group(reader, text, limit, engine)).count() == 0;
     let unique = refuse_repeated(reader, &texts, str::to_owned);
-    if engine == Some(Engine::Mariadb) && texts.len() > 1 {
+    if engine == Some(Engine::Mariadb) && texts.len() > 1 && made {
         let at = section.written("member_of").unwrap_or(section.at.clone());
         reader.complain(
             &at,

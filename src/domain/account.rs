@@ -9,7 +9,7 @@ use super::{Engine, LeaseId, PrincipalName, RoleName};
 /// Every account Mayfly creates begins with this mark.
 const MARK: &str = "mf_";
 
-/// The name of a leased account: `mf_<role>_<principal>_<lease>`, cleaned to `a-z0-9` and cut to the engine's limit.
+/// The name of an account. That of one made for a lease is `mf_<role>_<principal>_<lease>`, cleaned to `a-z0-9` and cut to the engine's limit.
 /// The lease part is never cut, so the name is unique by construction and maps back to its lease without the store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -35,6 +35,12 @@ impl AccountName {
     /// The name of an account as a target shows it; `None` when it is not one of ours.
     pub fn found(name: &str) -> Option<Self> {
         Self::lease_of(name).map(|_| Self(name.to_owned()))
+    }
+
+    /// The name of an account that was there before Mayfly; `None` when it could be taken for one of ours.
+    pub(super) fn existing(name: &str) -> Option<Self> {
+        let ours = name.get(..MARK.len()).is_some_and(|start| start.eq_ignore_ascii_case(MARK));
+        (!ours).then(|| Self(name.to_owned()))
     }
 
     /// The name as text.

@@ -14,6 +14,23 @@ use super::{
 pub enum LeaseKind {
     /// An account created for the lease and dropped at its end.
     Ephemeral,
+    /// An existing account that is given groups for the period, and loses exactly those again.
+    Elevation,
+}
+
+impl LeaseKind {
+    /// As stored, and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LeaseKind::Ephemeral => "ephemeral",
+            LeaseKind::Elevation => "elevation",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [LeaseKind::Ephemeral, LeaseKind::Elevation].into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// What was asked for and allowed; it does not change while the lease lives.
@@ -44,6 +61,14 @@ pub struct EndPlan {
     pub renew: Vec<Template>,
     /// Statements to run once its sessions are ended.
     pub end: Vec<Template>,
+    /// Whether sessions of an existing account end when something is taken from it. Those of an account that was made for the
+    /// lease always do.
+    #[serde(default = "by_default")]
+    pub end_sessions: bool,
+}
+
+fn by_default() -> bool {
+    true
 }
 
 impl EndPlan {
@@ -54,6 +79,7 @@ impl EndPlan {
             member_of: role.member_of.clone(),
             renew: role.statements.renew.clone(),
             end: role.statements.end.clone(),
+            end_sessions: role.access.ends_sessions(),
         }
     }
 }

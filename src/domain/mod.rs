@@ -5,7 +5,9 @@
 
 mod account;
 mod approval;
+mod elevation;
 mod engine;
+mod existing;
 mod found;
 mod grant;
 mod id;
@@ -23,7 +25,9 @@ mod ttl;
 
 pub use account::{Account, AccountName, HostPattern, HostPatternError};
 pub use approval::{Requirement, ReviewStep, Risk, RiskFactor};
+pub use elevation::{Elevation, Held};
 pub use engine::Engine;
+pub use existing::{ExistingAccount, ExistingAccountError};
 pub use found::{Drift, EXPIRY_TOLERANCE, Expected, FoundAccount, drift};
 pub use grant::{Grant, GrantEvent, GrantState};
 pub use id::{GrantId, IdError, InstanceId, InvitationId, LeaseId, NoticeId, RequestId, SessionId, TokenId};

@@ -56,12 +56,21 @@ pub enum Access {
     Elevation {
         /// Whose account is which; who is not named has none.
         accounts: BTreeMap<PrincipalName, String>,
+        /// Whether the account's sessions end when groups are taken from it.
+        end_sessions: bool,
     },
     /// An existing account is handed to one holder at a time, with a fresh password.
     Checkout {
         /// The account.
         account: String,
     },
+}
+
+impl Access {
+    /// Whether sessions end with the lease.
+    pub fn ends_sessions(&self) -> bool {
+        !matches!(self, Access::Elevation { end_sessions: false, .. })
+    }
 }
 
 impl Role {

@@ -21,8 +21,8 @@ use crate::{
     audit::{Actor, Draft},
     crash::{self, Point},
     domain::{
-        Account, AccountName, EndCause, EndPlan, Engine, Lease, LeaseEvent, LeaseId, LeaseKind, LeaseState,
-        LeaseTerms, Password, Role, RoleName, StateName, Ttl,
+        Access, Account, AccountName, EndCause, EndPlan, Engine, ExistingAccount, Lease, LeaseEvent, LeaseId,
+        LeaseKind, LeaseState, LeaseTerms, Password, PrincipalName, Role, RoleName, StateName, Ttl,
     },
     identity::Caller,
     metrics::{ISSUED, Stopwatch},
@@ -38,7 +38,7 @@ const KEY_LIMIT: usize = 128;
 
 /// How long a request may wait, for the store and for its verifier, before its creation starts; one that waited longer is
 /// refused. So a creation that has started is over by its lease's provisioning deadline.
-const PREPARATION: SignedDuration = SignedDuration::from_secs(10);
+pub(super) const PREPARATION: SignedDuration = SignedDuration::from_secs(10);
 
 /// How soon a repeated request must be answered where others may answer the same one: by then its caller may have been given another
 /// password by another process, which must not be replaced.
@@ -75,7 +75,7 @@ pub struct IssueRequest {
 pub struct Issued {
     /// Its lease, ACTIVE.
     pub lease: Lease,
-    /// Its password, for the caller only.
+    /// Its password, for the caller only. Empty: the account was there before, and keeps the one it has.
     pub password: Password,
     /// The target's engine.
     pub engine: Engine,
@@ -105,12 +105,12 @@ impl Delivery {
 }
 
 /// One issue under way: everything its task needs.
-struct Attempt {
-    role: Arc<Role>,
-    target: Arc<dyn Target>,
-    caller: Caller,
-    lease: Lease,
-    entries: Vec<EntryChange>,
+pub(super) struct Attempt {
+    pub(super) role: Arc<Role>,
+    pub(super) target: Arc<dyn Target>,
+    pub(super) caller: Caller,
+    pub(super) lease: Lease,
+    pub(super) entries: Vec<EntryChange>,
 }
 
 impl Issuer {
@@ -192,7 +192,11 @@ impl Issuer {
     /// also when it went with the credential already on its way. A lease that was asked for again stays: it was delivered once.
     async fn issue_and_see_delivered(self: Arc<Self>, attempt: Attempt, pass: Pass, reply: Reply) {
         let (taken, was_taken) = oneshot::channel();
-        let issued = match self.provision(&attempt, pass, &reply).await {
+        let provisioned = match attempt.lease.kind {
+            LeaseKind::Ephemeral => self.provision(&attempt, pass, &reply).await,
+            LeaseKind::Elevation => self.provision_elevation(&attempt, pass).await,
+        };
+        let issued = match provisioned {
             Ok(issued) => issued,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
@@ -223,16 +227,14 @@ impl Issuer {
             self.admitted(caller, wanted, id).await?;
         let longest = SignedDuration::try_from(target.settings().pool.longest_creation())
             .unwrap_or(SignedDuration::from_secs(60));
+        let (kind, account) = access(&role, target.engine(), &caller.principal.name, id)?;
         let lease = Lease {
             id,
-            kind: LeaseKind::Ephemeral,
+            kind,
             role: role.name.clone(),
             target: role.target.clone(),
             principal: caller.principal.reference(),
-            account: Account {
-                name: AccountName::compose(target.engine(), &role.name, &caller.principal.name, id),
-                hosts: role.hosts.clone(),
-            },
+            account,
             terms: LeaseTerms { ttl, renewable_until, purpose, allowed_by, grant },
             end_plan: EndPlan::of(&role),
             idempotency_key: wanted.key().cloned(),
@@ -295,12 +297,12 @@ impl Issuer {
             return Err(self.begin_refused(attempt, refusal).await);
         }
         let lease = self.activate(attempt, &lease, expires_at).await?;
-        Ok(attempt.issued(lease, secret))
+        Ok(attempt.issued(lease, secret.password))
     }
 
     /// Records that the account exists, unless it came to exist too late. The account of a lease that does not become active
     /// is ended now if the store lets us, else by recovery at the provisioning deadline.
-    async fn activate(
+    pub(super) async fn activate(
         &self,
         attempt: &Attempt,
         lease: &Lease,
@@ -339,8 +341,9 @@ impl Issuer {
         {
             return;
         }
+        let Some(account) = LeasedAccount::of(lease) else { return };
         for _ in 0..TAKE_BACKS {
-            match attempt.target.remove(LeasedAccount::of(lease)).await {
+            match attempt.target.remove(account).await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => tracing::error!(
@@ -362,27 +365,7 @@ impl Issuer {
         secret: Secret,
         reply: &Reply,
     ) -> Result<Issued, Refusal> {
-        match lease.state {
-            // A role that was moved to another target since does not take the lease with it.
-            LeaseState::Active { expires_at }
-                if expires_at > self.clock.now() && lease.target == attempt.lease.target => {}
-            LeaseState::Provisioning { .. } => {
-                let message = "the first request with this idempotency key is still under way";
-                let refusal = Refusal::new(RefusalKind::InProgress, message);
-                return Err(refusal.retry_after(Duration::from_secs(1)));
-            }
-            // It failed; once it is verified gone, the key is free for another try.
-            LeaseState::Ending { cause: EndCause::Failed { .. }, .. } => {
-                let message = "what the first request with this idempotency key began is still being undone";
-                let refusal = Refusal::new(RefusalKind::InProgress, message);
-                return Err(refusal.retry_after(Duration::from_secs(5)));
-            }
-            LeaseState::Active { .. } | LeaseState::Ending { .. } | LeaseState::Ended { .. } => {
-                let message =
-                    "the lease issued under this idempotency key has ended; use a new key for a new lease";
-                return Err(Refusal::new(RefusalKind::Ended, message));
-            }
-        }
+        self.check_repeatable(attempt, &lease)?;
         if let Err(refusal) = self.check_lease(&attempt.caller, &lease).await {
             return Err(self.begin_refused(attempt, refusal).await);
         }
@@ -390,7 +373,8 @@ impl Issuer {
         let draft = attempt.draft_for(&lease, self.clock.now(), "lease.reissued");
         self.store.record(draft).await?;
         crash::here(Point::RepeatRecorded);
-        let account = LeasedAccount::of(&lease);
+        let account = LeasedAccount::of(&lease)
+            .ok_or_else(|| Refusal::internal("a lease has no account of the kind it says"))?;
         self.check_repetition(attempt)?;
         if reply.is_closed() {
             // Whoever asks and goes must not spoil the password that it, or another of its kind, has by now.
@@ -409,7 +393,35 @@ impl Issuer {
                 return Err(refusal.retry_after(Duration::from_secs(1)));
             }
         }
-        Ok(attempt.issued(lease, secret))
+        Ok(attempt.issued(lease, secret.password))
+    }
+
+    /// Refuses a repeated request whose lease is not, or no longer, there to be handed out again.
+    pub(super) fn check_repeatable(&self, attempt: &Attempt, lease: &Lease) -> Result<(), Refusal> {
+        match lease.state {
+            // A role that was moved to another target since does not take the lease with it.
+            LeaseState::Active { expires_at }
+                if expires_at > self.clock.now() && lease.target == attempt.lease.target =>
+            {
+                Ok(())
+            }
+            LeaseState::Provisioning { .. } => {
+                let message = "the first request with this idempotency key is still under way";
+                let refusal = Refusal::new(RefusalKind::InProgress, message);
+                Err(refusal.retry_after(Duration::from_secs(1)))
+            }
+            // It failed; once it is verified gone, the key is free for another try.
+            LeaseState::Ending { cause: EndCause::Failed { .. }, .. } => {
+                let message = "what the first request with this idempotency key began is still being undone";
+                let refusal = Refusal::new(RefusalKind::InProgress, message);
+                Err(refusal.retry_after(Duration::from_secs(5)))
+            }
+            LeaseState::Active { .. } | LeaseState::Ending { .. } | LeaseState::Ended { .. } => {
+                let message =
+                    "the lease issued under this idempotency key has ended; use a new key for a new lease";
+                Err(Refusal::new(RefusalKind::Ended, message))
+            }
+        }
     }
 
     /// Refuses a repeated request that was made so long ago that its caller may have been answered elsewhere.
@@ -448,7 +460,7 @@ impl Issuer {
         Err(self.begin_refused(attempt, BeginError::Conflict.into()).await)
     }
 
-    async fn begin_refused(&self, attempt: &Attempt, refusal: Refusal) -> Refusal {
+    pub(super) async fn begin_refused(&self, attempt: &Attempt, refusal: Refusal) -> Refusal {
         if matches!(refusal.kind, RefusalKind::StoreUnavailable | RefusalKind::ShuttingDown) {
             return refusal;
         }
@@ -458,11 +470,17 @@ impl Issuer {
 
     /// A creation that failed: nothing of it may stay. Where its outcome is unknown, the target may still be carrying it out,
     /// so its removal is verified after the moment by which the target has given it up.
-    async fn creation_failed(&self, attempt: &Attempt, lease: &Lease, error: TargetError) -> Refusal {
+    pub(super) async fn creation_failed(
+        &self,
+        attempt: &Attempt,
+        lease: &Lease,
+        error: TargetError,
+    ) -> Refusal {
         tracing::warn!(
             lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error, "creation failed"
         );
-        let never_sent = error.concerns_nothing_sent();
+        // What is held of an existing account is let go of by the reaper.
+        let never_sent = error.concerns_nothing_sent() && lease.kind == LeaseKind::Ephemeral;
         let not_before = match lease.state {
             // Where nothing was sent the reaper has nothing to do: the lease is closed right below.
             LeaseState::Provisioning { deadline } if error.outcome_unknown || never_sent => deadline,
@@ -517,7 +535,7 @@ impl Issuer {
 }
 
 impl Attempt {
-    fn draft(&self, at: Timestamp, action: &'static str) -> Draft {
+    pub(super) fn draft(&self, at: Timestamp, action: &'static str) -> Draft {
         self.draft_for(&self.lease, at, action)
     }
 
@@ -534,14 +552,45 @@ impl Attempt {
             .with("credential", self.caller.credential.to_string())
     }
 
-    fn issued(&self, lease: Lease, secret: Secret) -> Issued {
+    pub(super) fn issued(&self, lease: Lease, password: Password) -> Issued {
         Issued {
             lease,
-            password: secret.password,
+            password,
             engine: self.target.engine(),
             addresses: self.target.client_addresses(),
             database: self.role.database.clone().or_else(|| self.target.client_database()),
             tls_mode: self.target.settings().tls.mode,
+        }
+    }
+}
+
+/// The kind of access a role gives, and the account on which a principal has it.
+fn access(
+    role: &Role,
+    engine: Engine,
+    principal: &PrincipalName,
+    lease: LeaseId,
+) -> Result<(LeaseKind, Account), Refusal> {
+    match &role.access {
+        Access::Ephemeral => {
+            let name = AccountName::compose(engine, &role.name, principal, lease);
+            Ok((LeaseKind::Ephemeral, Account { name, hosts: role.hosts.clone() }))
+        }
+        Access::Elevation { accounts, .. } => {
+            let name = accounts.get(principal).ok_or_else(|| {
+                let message = format!(
+                    "the role {} elevates existing accounts, and names none of {principal}",
+                    role.name
+                );
+                Refusal::invalid("role", message)
+            })?;
+            let account = ExistingAccount::new(name, role.hosts.clone())
+                .map_err(|error| Refusal::invalid("role", format!("the role's account: {error}")))?;
+            Ok((LeaseKind::Elevation, account.account()))
+        }
+        Access::Checkout { .. } => {
+            let message = "this version of Mayfly does not hand out existing accounts";
+            Err(Refusal::new(RefusalKind::NotConfigured, message))
         }
     }
 }
@@ -552,7 +601,7 @@ fn created_too_late() -> Refusal {
 }
 
 /// The moment by which two waits in a row are over.
-fn after_waits(start: Timestamp, first: SignedDuration, second: SignedDuration) -> Timestamp {
+pub(super) fn after_waits(start: Timestamp, first: SignedDuration, second: SignedDuration) -> Timestamp {
     start.saturating_add(first).and_then(|start| start.saturating_add(second)).unwrap_or(Timestamp::MAX)
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 use super::{Issuer, Refusal, RefusalKind};
 use crate::{
     audit::{self, AuditFilter, Found, Order, Position, Record},
-    domain::{Lease, LeaseId, LockSubject, ReviewStep, Role, RoleName, TargetName, Ttl},
+    domain::{Access, Lease, LeaseId, LockSubject, ReviewStep, Role, RoleName, TargetName, Ttl},
     identity::Caller,
     policy,
     store::{KnownServer, LeaseFilter, Page, PageRequest},
@@ -162,6 +162,9 @@ impl Issuer {
             Ok(_) if total >= role.limits.total => {
                 Err(format!("{total} leases under this role are live in all; at most {}", role.limits.total))
             }
+            Ok(_) if lacks_account(&role, caller) => {
+                Err("the role elevates existing accounts, and names none of yours".to_owned())
+            }
             verdict => verdict,
         };
         let locked = [
@@ -304,5 +307,13 @@ impl Issuer {
     fn may_view(&self, caller: &Caller, lease: &Lease) -> bool {
         let action = policy::Action::View { owner: &lease.principal.name };
         self.policies.current().decide(&self.who(caller), &action).is_allowed()
+    }
+}
+
+/// Whether a role is for accounts that were there before, of which the caller has none.
+fn lacks_account(role: &Role, caller: &Caller) -> bool {
+    match &role.access {
+        Access::Elevation { accounts, .. } => !accounts.contains_key(&caller.principal.name),
+        Access::Ephemeral | Access::Checkout { .. } => false,
     }
 }

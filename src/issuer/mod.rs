@@ -9,6 +9,7 @@
 mod break_glass;
 mod catalogue;
 mod credentials;
+mod elevate;
 mod end;
 mod error;
 mod facts;
@@ -24,12 +25,14 @@ mod renew;
 mod request;
 mod rotate;
 mod tokens;
+mod turns;
 
 use std::sync::Arc;
 
 pub use break_glass::BreakGlass;
 pub use catalogue::{Catalogue, CatalogueHandle};
 pub use credentials::{KeptCredentials, candidates};
+pub use elevate::elevation_of;
 pub use error::{Refusal, RefusalKind};
 pub use grant::{ClaimRequest, GrantFilter, NewExtension};
 pub use issue::{IssueRequest, Issued};
@@ -49,11 +52,12 @@ pub use request::{
 pub use rotate::{Resealed, Rotated, Rotator, RotatorParts};
 pub use tokens::{MintedToken, NewToken};
 use tokio_util::task::TaskTracker;
+pub use turns::{Turn, Turns};
 
 use crate::{
     audit::Draft,
     clock::Clock,
-    domain::TargetName,
+    domain::{LeaseId, TargetName},
     identity::Caller,
     metrics::Metrics,
     notify::ChannelsHandle,
@@ -69,6 +73,9 @@ pub trait DueNotice: Send + Sync {
     fn due(&self, target: &TargetName, at: Timestamp);
 }
 
+/// Whose turn it is to give something to an existing account, or take it away: by what is kept of the account.
+pub type AccountTurns = Turns<String>;
+
 /// What the use cases need.
 pub struct Issuer {
     clock: Arc<dyn Clock>,
@@ -80,7 +87,8 @@ pub struct Issuer {
     reaper: Arc<dyn DueNotice>,
     policies: Arc<PoliciesHandle>,
     servers: Arc<KnownServers>,
-    renewing: Arc<renew::UnderWay>,
+    renewing: Arc<Turns<LeaseId>>,
+    turns: Arc<AccountTurns>,
     reconciler: Arc<Reconciler>,
     rotator: Option<Arc<Rotator>>,
     people: people::People,
@@ -109,20 +117,33 @@ pub struct IssuerParts {
     pub reaper: Arc<dyn DueNotice>,
     /// Who may do what.
     pub policies: Arc<PoliciesHandle>,
+    /// Whose turn it is to give to existing accounts, or take from them: shared with the reaper.
+    pub turns: Arc<AccountTurns>,
 }
 
 impl Issuer {
     /// An issuer made of its parts.
     pub fn new(parts: IssuerParts) -> Self {
-        let IssuerParts { clock, random, store, catalogue, health, servers, metrics, reaper, policies } =
-            parts;
-        let renewing = Arc::new(renew::UnderWay::default());
+        let IssuerParts {
+            clock,
+            random,
+            store,
+            catalogue,
+            health,
+            servers,
+            metrics,
+            reaper,
+            policies,
+            turns,
+        } = parts;
+        let renewing = Arc::<Turns<LeaseId>>::default();
         let reconciler = Arc::new(Reconciler::new(reconcile::ReconcilerParts {
             clock: Arc::clone(&clock),
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
             reaper: Arc::clone(&reaper),
             renewing: Arc::clone(&renewing),
+            account_turns: Arc::clone(&turns),
             metrics: Arc::clone(&metrics),
         }));
         Self {
@@ -136,6 +157,7 @@ impl Issuer {
             reaper,
             policies,
             renewing,
+            turns,
             reconciler,
             rotator: None,
             people: people::People::new(),

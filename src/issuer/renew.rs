@@ -4,11 +4,7 @@
 //! is renewed by one caller at a time: two at once could leave the earlier expiry on the target and the later one here. Where several
 //! processes share the store, each makes sure afterwards that the target has what the store says.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -30,34 +26,6 @@ const PROMPTLY: SignedDuration = SignedDuration::from_secs(3);
 /// How often a renewal looks whether target and store agree, while other processes renew the same lease.
 const AGREEMENTS: u32 = 5;
 
-/// Leases being renewed right now.
-#[derive(Default)]
-pub(super) struct UnderWay(Mutex<BTreeSet<LeaseId>>);
-
-/// A lease's turn; it ends when dropped.
-pub(super) struct Turn<'a>(&'a UnderWay, LeaseId);
-
-impl UnderWay {
-    /// Takes a lease's turn.
-    ///
-    /// # Errors
-    /// When somebody has it.
-    pub(super) fn begin(&self, id: LeaseId) -> Result<Turn<'_>, Refusal> {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
-            return Ok(Turn(self, id));
-        }
-        let refusal =
-            Refusal::new(RefusalKind::InProgress, "another renewal of this lease is still under way");
-        Err(refusal.retry_after(Duration::from_secs(1)))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
-    }
-}
-
 impl Issuer {
     /// Moves a lease's expiry to `ttl` from now; `None`: the TTL it was issued with. A renewal never shortens: when the lease
     /// lasts that long already, it stays as it is.
@@ -66,7 +34,7 @@ impl Issuer {
     /// [`Refusal`]: no such lease (or not the caller's), ended, beyond what may be renewed, being renewed by somebody else,
     /// target or store unavailable.
     pub async fn renew(&self, caller: &Caller, id: LeaseId, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
-        let _turn = self.renewing.begin(id)?;
+        let _turn = self.renewing.take(&id).ok_or_else(being_renewed)?;
         let lease = self.visible_lease(caller, id).await?;
         let (role, target) = (lease.role.clone(), lease.target.clone());
         let answer = self.renew_visible(caller, lease, ttl).await;
@@ -116,7 +84,11 @@ impl Issuer {
             return Err(Refusal::new(RefusalKind::InProgress, "the renewal waited too long for its turn")
                 .retry_after(Duration::from_secs(1)));
         }
-        let renewed = target.renew(LeasedAccount::of(&lease), expires_at).await;
+        // What an existing account was given has no expiry on the target.
+        let renewed = match LeasedAccount::of(&lease) {
+            Some(account) => target.renew(account, expires_at).await,
+            None => Ok(()),
+        };
         pass.went(self.clock.now(), renewed.as_ref().err());
         renewed.map_err(|error| Refusal::on_target(&lease.target, error))?;
         crash::here(Point::RenewMoved);
@@ -152,7 +124,8 @@ impl Issuer {
                 let message = "the lease ended while it was being renewed";
                 return Err(Refusal::new(RefusalKind::Ended, message));
             };
-            let told = target.renew(LeasedAccount::of(&lease), expires_at).await;
+            let Some(account) = LeasedAccount::of(&lease) else { return Ok(lease) };
+            let told = target.renew(account, expires_at).await;
             told.map_err(|error| Refusal::on_target(&lease.target, error))?;
             let now = self.store.lease(lease.id).await?;
             let now = now.ok_or_else(|| Refusal::not_found(format!("there is no lease {}", lease.id)))?;
@@ -168,7 +141,8 @@ impl Issuer {
     /// A lease that ended while the target was being told of a later expiry: its login is disabled, whoever ends it. Whatever
     /// fails here, its end does as well.
     async fn take_back_renewal(&self, target: &dyn Target, lease: &Lease) {
-        if let Err(error) = target.disable(LeasedAccount::of(lease)).await {
+        let Some(account) = LeasedAccount::of(lease) else { return };
+        if let Err(error) = target.disable(account).await {
             tracing::warn!(
                 lease = %lease.id, error = &error as &dyn std::error::Error,
                 "the account of a lease that ended during its renewal is left to its end"
@@ -179,6 +153,11 @@ impl Issuer {
 
 fn after_a(moment: Timestamp, wait: SignedDuration) -> Timestamp {
     moment.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+fn being_renewed() -> Refusal {
+    let refusal = Refusal::new(RefusalKind::InProgress, "another renewal of this lease is still under way");
+    refusal.retry_after(Duration::from_secs(1))
 }
 
 fn too_long(lease: &Lease, latest: Timestamp) -> Refusal {

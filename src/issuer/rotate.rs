@@ -7,17 +7,14 @@
 //! already, and else tries the same one again. So it does not matter which statements of earlier attempts are still on
 //! their way. Who serves from the same store is kept apart by the revision of what is kept.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     CatalogueHandle, Issuer, Refusal, RefusalKind,
     credentials::{KeptCredentials, of_account},
+    turns::Turns,
 };
 use crate::{
     audit::{Actor, Draft},
@@ -48,7 +45,7 @@ pub struct RotatorParts {
 /// Rotates administration accounts' passwords, each target's one at a time.
 pub struct Rotator {
     parts: RotatorParts,
-    under_way: Mutex<BTreeSet<TargetName>>,
+    under_way: Turns<TargetName>,
 }
 
 /// A rotation that was done.
@@ -71,15 +68,6 @@ pub struct Resealed {
     pub unchanged: u32,
 }
 
-/// A target's turn; it ends when dropped.
-struct Turn<'a>(&'a Rotator, TargetName);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
-    }
-}
-
 /// A rotation under way.
 struct Rotation<'a> {
     target: &'a Arc<dyn Target>,
@@ -95,7 +83,7 @@ struct Rotation<'a> {
 impl Rotator {
     /// A rotator made of its parts.
     pub fn new(parts: RotatorParts) -> Self {
-        Self { parts, under_way: Mutex::default() }
+        Self { parts, under_way: Turns::default() }
     }
 
     fn store(&self) -> &Arc<dyn Store> {
@@ -121,7 +109,7 @@ impl Rotator {
             let message = "the administration account logs in without a password: there is none to rotate";
             return Err(Refusal::new(RefusalKind::TargetRefused, message));
         }
-        let _turn = self.begin_turn(name)?;
+        let _turn = self.under_way.take(name).ok_or_else(under_way)?;
         let kept = of_account(self.store().secret(name).await?, &target.settings().user);
         if kept.is_under_way(self.now(), longest(&*target)) {
             return Err(under_way());
@@ -145,13 +133,6 @@ impl Rotator {
         let sealed = self.parts.credentials.keyring.current().seal(place, &password, &*self.parts.random);
         let sealed = sealed.map_err(|error| unsealable(&error))?;
         Ok((password, kept.begun(sealed, self.now())))
-    }
-
-    fn begin_turn(&self, name: &TargetName) -> Result<Turn<'_>, Refusal> {
-        if self.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone()) {
-            return Ok(Turn(self, name.clone()));
-        }
-        Err(under_way())
     }
 
     /// The password of a rotation that did not finish, to be tried again. One that can no longer be opened is given up only

@@ -3,17 +3,22 @@
 //! ```text
 //! disable login (committed) ─▶ end sessions until none is left ─▶ objects, by rule ─▶ drop ─▶ verify absence
 //! ```
-//! Every step is idempotent, so an end that failed anywhere is simply done again from the top.
+//! Every step is idempotent, so an end that failed anywhere is simply done again from the top. An account that was there before its
+//! lease is not ended: see [`strip`](super::strip).
 
-use super::claims::Claim;
+use super::{
+    claims::Claim,
+    strip::{Books, Strip},
+};
 use crate::{
     crash::{self, Point},
-    domain::{EndReport, Lease, OwnedObjects},
+    domain::{EndReport, ExistingAccount, Lease, LeaseKind, OwnedObjects},
+    store::StoreError,
     target::{LeasedAccount, Survey, Target, TargetError, TargetErrorKind},
 };
 
 /// How often sessions are ended and looked for again within one attempt. Each pass waits for them a moment itself.
-const SESSION_PASSES: u32 = 10;
+pub(super) const SESSION_PASSES: u32 = 10;
 
 /// An attempt that did not get to the end.
 #[derive(Debug)]
@@ -45,12 +50,15 @@ pub(super) enum Stopped {
     Unfinished(Unfinished),
     /// The claim on the lease may have lapsed: another process may work on it, and this one leaves it alone.
     NotHeld,
+    /// The store failed.
+    Store(StoreError),
 }
 
 /// Why a step was not done.
-enum Halt {
+pub(super) enum Halt {
     Target(TargetError),
     NotHeld,
+    Store(StoreError),
 }
 
 impl From<TargetError> for Halt {
@@ -66,18 +74,64 @@ struct End<'a> {
     claim: &'a Claim,
 }
 
-/// Ends the account of a lease: returns what was done once the account is verified gone, or kept by rule.
-pub(super) async fn end_account(
+/// How a lease is ended on its target. What is stripped is of a type that nothing which drops will take.
+enum Procedure<'a> {
+    /// Its account was made for it, and goes.
+    Remove(LeasedAccount<'a>),
+    /// Its account was there before, and loses what it was given.
+    Strip(ExistingAccount),
+}
+
+impl<'a> Procedure<'a> {
+    /// By the lease's kind, if its account is of that kind.
+    fn of(lease: &'a Lease) -> Option<Self> {
+        match lease.kind {
+            LeaseKind::Ephemeral => LeasedAccount::of(lease).map(Procedure::Remove),
+            LeaseKind::Elevation => ExistingAccount::of(&lease.account).map(Procedure::Strip),
+        }
+    }
+}
+
+/// Ends a lease on its target: returns what was done once that is verified.
+pub(super) async fn end_lease(
+    books: &Books<'_>,
     target: &dyn Target,
     lease: &Lease,
     claim: &Claim,
 ) -> Result<EndReport, Stopped> {
-    let end = End { target, account: LeasedAccount::of(lease), claim };
-    let mut report = EndReport::default();
-    let unfinished = |halt, progress, at_the_door| match halt {
+    match Procedure::of(lease) {
+        Some(Procedure::Remove(account)) => remove_account(target, lease, account, claim).await,
+        Some(Procedure::Strip(account)) => {
+            let strip = Strip { books, target, lease, account, claim };
+            let (mut report, mut at_the_door) = (EndReport::default(), true);
+            let outcome = strip.run(&mut report, &mut at_the_door).await;
+            outcome.map(|()| report).map_err(|halt| unfinished(halt, report, at_the_door))
+        }
+        None => {
+            let message = "the account is not one of the lease's kind: nothing is done to it";
+            let error = TargetError::new(TargetErrorKind::Refused, message);
+            Err(unfinished(Halt::Target(error), EndReport::default(), true))
+        }
+    }
+}
+
+fn unfinished(halt: Halt, progress: EndReport, at_the_door: bool) -> Stopped {
+    match halt {
         Halt::Target(error) => Stopped::Unfinished(Unfinished { progress, error, at_the_door }),
         Halt::NotHeld => Stopped::NotHeld,
-    };
+        Halt::Store(error) => Stopped::Store(error),
+    }
+}
+
+/// Ends the account of a lease: returns what was done once the account is verified gone, or kept by rule.
+async fn remove_account(
+    target: &dyn Target,
+    lease: &Lease,
+    account: LeasedAccount<'_>,
+    claim: &Claim,
+) -> Result<EndReport, Stopped> {
+    let end = End { target, account, claim };
+    let mut report = EndReport::default();
     let survey = match end.disable().await {
         Ok(survey) => survey,
         Err(halt) => return Err(unfinished(halt, report, true)),
@@ -146,4 +200,70 @@ impl End<'_> {
 fn needs_settling(survey: Survey, lease: &Lease) -> bool {
     // A session that was still open when the survey was taken may have made objects since.
     survey.present && (survey.has_objects || survey.sessions > 0 || !lease.end_plan.end.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::{
+        Account, AccountName, EndPlan, Engine, LeaseId, LeaseState, LeaseTerms, PrincipalKind, PrincipalRef,
+        Ttl,
+    };
+
+    fn lease(kind: LeaseKind, account: Account) -> Lease {
+        let at = Timestamp::UNIX_EPOCH;
+        Lease {
+            id: LeaseId::new(at, 7),
+            kind,
+            role: "read".parse().unwrap(),
+            target: "shop".parse().unwrap(),
+            principal: PrincipalRef { name: "alice".parse().unwrap(), kind: PrincipalKind::Human },
+            account,
+            terms: LeaseTerms {
+                ttl: Ttl::try_from(60).unwrap(),
+                renewable_until: at,
+                purpose: String::new(),
+                allowed_by: String::new(),
+                grant: None,
+            },
+            end_plan: EndPlan {
+                owned_objects: OwnedObjects::Drop,
+                member_of: vec!["read".to_owned()],
+                renew: Vec::new(),
+                end: Vec::new(),
+                end_sessions: true,
+            },
+            idempotency_key: None,
+            created_at: at,
+            updated_at: at,
+            state: LeaseState::Active { expires_at: at },
+        }
+    }
+
+    #[test]
+    fn only_an_account_that_mayfly_made_is_ever_removed() {
+        let (role, principal) = ("read".parse().unwrap(), "alice".parse().unwrap());
+        let made = Account {
+            name: AccountName::compose(
+                Engine::Postgres,
+                &role,
+                &principal,
+                LeaseId::new(Timestamp::UNIX_EPOCH, 7),
+            ),
+            hosts: Vec::new(),
+        };
+        let existing = ExistingAccount::new("alice", Vec::new()).unwrap().account();
+        let procedure = |kind, account: &Account| match Procedure::of(&lease(kind, account.clone())) {
+            Some(Procedure::Remove(_)) => "remove",
+            Some(Procedure::Strip(_)) => "strip",
+            None => "none",
+        };
+        assert_eq!(procedure(LeaseKind::Ephemeral, &made), "remove");
+        assert_eq!(procedure(LeaseKind::Elevation, &existing), "strip");
+        // However a store came to say so.
+        assert_eq!(procedure(LeaseKind::Ephemeral, &existing), "none");
+        assert_eq!(procedure(LeaseKind::Elevation, &made), "none");
+    }
 }

@@ -14,7 +14,8 @@ use super::{
     ReaperParts,
     backoff::{LEASE_BOUND, SHARED_BOUND, TARGET_BOUND, next_attempt},
     claims::{Claim, Claims},
-    end::{Stopped, Unfinished, end_account},
+    end::{Stopped, Unfinished, end_lease},
+    strip::Books,
 };
 use crate::{
     audit::{Actor, Draft},
@@ -238,8 +239,10 @@ impl Lane {
 
     async fn end_one(&self, target: &Arc<dyn Target>, lease: Lease, claim: &Claim) -> Result<(), Halt> {
         crash::here(Point::EndBegun);
-        let outcome = end_account(&**target, &lease, claim).await;
-        let now = self.parts.reaper.clock.now();
+        let ReaperParts { clock, store, turns, .. } = &self.parts.reaper;
+        let books = Books { store: &**store, clock: &**clock, turns };
+        let outcome = end_lease(&books, &**target, &lease, claim).await;
+        let now = clock.now();
         match outcome {
             Ok(report) => {
                 crash::here(Point::EndRemoved);
@@ -261,6 +264,7 @@ impl Lane {
                 );
                 Ok(())
             }
+            Err(Stopped::Store(error)) => Err(error.into()),
             Err(Stopped::Unfinished(unfinished)) => self.put_off(lease, unfinished, now).await,
         }
     }

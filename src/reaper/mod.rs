@@ -14,6 +14,7 @@ mod end;
 mod lane;
 mod rotation;
 mod rounds;
+mod strip;
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +35,7 @@ use self::{
 use crate::{
     clock::Clock,
     domain::TargetName,
-    issuer::{CatalogueHandle, DueNotice},
+    issuer::{AccountTurns, CatalogueHandle, DueNotice},
     metrics::Metrics,
     random::Random,
     store::{DueElsewhere, Store, StoreError},
@@ -56,6 +57,8 @@ pub struct ReaperParts {
     pub health: Arc<HealthBoard>,
     /// Where is counted what happens.
     pub metrics: Arc<Metrics>,
+    /// Whose turn it is to give to existing accounts, or take from them.
+    pub turns: Arc<AccountTurns>,
 }
 
 /// The lane of each target.

@@ -7,6 +7,7 @@
 mod circuit;
 mod credentials;
 mod error;
+mod existing;
 mod finding;
 mod health;
 pub mod mysql;
@@ -23,6 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use credentials::{AdministrationAccount, Candidate, Candidates, Configured, Credentials, Origin};
 pub use error::{TargetError, TargetErrorKind};
+pub use existing::ExistingState;
 pub use finding::{Finding, Severity};
 pub use health::{CircuitState, Health, HealthBoard, LeftAlone, Pass};
 pub use offset::{ClockOffset, NOTABLE_OFFSET, OffsetGauge};
@@ -33,8 +35,8 @@ pub use settings::{
 };
 
 use crate::domain::{
-    Account, AccountName, Drift, EndPlan, Engine, FoundAccount, InstanceId, Lease, LeaseId, Mark,
-    ObjectCounts, Password, PrincipalRef, Role, TargetName,
+    Account, AccountName, Drift, EndPlan, Engine, ExistingAccount, FoundAccount, InstanceId, Lease, LeaseId,
+    LeaseKind, Mark, ObjectCounts, Password, PrincipalRef, Role, TargetName,
 };
 
 /// A fresh password and what the target will know of it. Made ahead of the account, off the async threads.
@@ -127,15 +129,31 @@ pub struct LeasedAccount<'a> {
 }
 
 impl<'a> LeasedAccount<'a> {
-    /// The account of a lease.
-    pub fn of(lease: &'a Lease) -> Self {
-        Self {
+    /// The account that was made for a lease; `None`: its account was there before, and is not to be ended with it.
+    pub fn of(lease: &'a Lease) -> Option<Self> {
+        let made = lease.kind == LeaseKind::Ephemeral;
+        let leased = Self {
             account: &lease.account,
             lease: lease.id,
             role: lease.role.as_str(),
             principal: &lease.principal,
             plan: &lease.end_plan,
+        };
+        (made && leased.is_ours()).then_some(leased)
+    }
+
+    /// Whether the account's name is one that Mayfly gives. No target drops any other, or what it owns.
+    pub fn is_ours(&self) -> bool {
+        AccountName::lease_of(self.account.name.as_str()).is_some()
+    }
+
+    /// Refuses to drop what Mayfly did not make.
+    fn insist_on_ours(&self) -> Result<(), TargetError> {
+        if self.is_ours() {
+            return Ok(());
         }
+        let message = "the account is not one that Mayfly made: neither it nor what it owns is dropped";
+        Err(TargetError::new(TargetErrorKind::Refused, message))
     }
 }
 
@@ -303,6 +321,33 @@ pub trait Target: Send + Sync {
         Err(TargetError::new(TargetErrorKind::Refused, "accounts cannot be put right on this engine yet"))
     }
 
+    /// An account that was there before Mayfly; `None`: it does not exist. Changes nothing. Uses the issuing pool.
+    async fn existing(&self, account: &ExistingAccount) -> Result<Option<ExistingState>, TargetError> {
+        let _ = account;
+        Err(no_existing_accounts())
+    }
+
+    /// Makes an existing account a member of groups. What it is a member of stays; done twice it has the effect of once. Uses the
+    /// issuing pool.
+    async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError> {
+        let _ = (account, groups);
+        Err(no_existing_accounts())
+    }
+
+    /// Takes groups from an existing account and verifies that; the account, what it owns and its other groups stay. A group that it
+    /// is no member of, or that does not exist, is success. `false`: there is no such account. Uses the ending pool, like what follows.
+    async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError> {
+        let _ = (account, groups);
+        Err(no_existing_accounts())
+    }
+
+    /// Ends the live sessions of an existing account and looks again. Called until none remains that was there at the first call:
+    /// the account may log in meanwhile.
+    async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError> {
+        let _ = account;
+        Err(no_existing_accounts())
+    }
+
     /// Gives the administration account itself another password: by its verifier, like every other. Existing connections stay
     /// usable. Uses the ending pool.
     async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {
@@ -335,6 +380,10 @@ pub trait Target: Send + Sync {
     async fn installation_script(&self) -> Result<String, TargetError> {
         Ok(String::new())
     }
+}
+
+fn no_existing_accounts() -> TargetError {
+    TargetError::new(TargetErrorKind::Refused, "existing accounts are not handled on this engine yet")
 }
 
 /// A target by its settings. Connects nowhere: a server that is down now can be up when it is needed.

@@ -11,6 +11,7 @@ mod crash;
 mod demo;
 mod deploy;
 mod ha;
+mod kinds;
 mod lifecycle;
 mod locks;
 mod metrics;

@@ -284,6 +284,7 @@ async fn whatever_a_crash_interrupts_is_finished_after_the_next_start() {
 
 fn second_reaper(world: &World, clock: Arc<dyn Clock>) -> Reaper {
     Reaper::new(ReaperParts {
+        turns: Arc::default(),
         clock,
         random: Arc::new(SystemRandom),
         store: Arc::clone(&world.store) as Arc<dyn Store>,

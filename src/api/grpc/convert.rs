@@ -128,6 +128,7 @@ pub(super) fn lease(lease: &Lease) -> proto::Lease {
     };
     let lease_kind = match lease.kind {
         LeaseKind::Ephemeral => proto::LeaseKind::Ephemeral,
+        LeaseKind::Elevation => proto::LeaseKind::Elevation,
     };
     proto::Lease {
         name: lease.resource_name(),

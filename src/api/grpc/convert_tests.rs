@@ -48,6 +48,7 @@ fn lease_in(state: LeaseState) -> Lease {
             member_of: Vec::new(),
             renew: Vec::new(),
             end: Vec::new(),
+            end_sessions: true,
         },
         idempotency_key: None,
         created_at: second(1_000),

@@ -7,7 +7,7 @@ mod quote;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{CliError, Exit, table, view};
+use super::{CliError, Exit, error::printable, table, view};
 use crate::{
     api::proto,
     domain::{Engine, Password},
@@ -107,6 +107,21 @@ impl Credential {
         })
     }
 
+    /// Whether the account was there before its lease, and keeps the password it has.
+    pub fn keeps_its_own(&self) -> bool {
+        self.password.expose().is_empty()
+    }
+
+    /// The refusal of whatever needs a password.
+    pub fn has_no_password(&self) -> CliError {
+        let message = format!(
+            "this role elevates the account {}, which keeps its own password: there is none to hand out",
+            printable(&self.username)
+        );
+        CliError::usage(message)
+            .hint("ask with --format text or json, and log in as ever; or have it elevated while a command runs: mayfly run ROLE -- …")
+    }
+
     /// All endpoints, the preferred one first.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         std::iter::once(&self.endpoint).chain(&self.alternatives)
@@ -163,6 +178,9 @@ impl Credential {
     /// # Errors
     /// When the form is one of another engine.
     pub fn render(&self, format: CredentialFormat, lease: &proto::Lease) -> Result<String, CliError> {
+        if self.keeps_its_own() && !matches!(format, CredentialFormat::Text | CredentialFormat::Json) {
+            return Err(self.has_no_password());
+        }
         match format {
             CredentialFormat::Text => Ok(self.block()),
             CredentialFormat::Json => self.json(lease),
@@ -185,7 +203,14 @@ impl Credential {
             ("port", all(|endpoint| endpoint.port.to_string())),
             ("database", self.database.clone()),
             ("user", self.username.clone()),
-            ("password", self.password.expose().to_owned()),
+            (
+                "password",
+                if self.keeps_its_own() {
+                    "(the account's own)".to_owned()
+                } else {
+                    self.password.expose().to_owned()
+                },
+            ),
         ])
     }
 
@@ -201,7 +226,7 @@ impl Credential {
                 endpoints: self.endpoints().map(|e| EndpointView { host: &e.host, port: e.port }).collect(),
                 database: &self.database,
                 tls_mode: self.tls.as_str(),
-                url: self.url(),
+                url: if self.keeps_its_own() { String::new() } else { self.url() },
             },
         };
         serde_json::to_string(&document)
@@ -291,6 +316,23 @@ mod tests {
         ] {
             assert_eq!(credential(engine).render(format, &lease).unwrap_err().exit(), Exit::Usage);
         }
+    }
+
+    #[test]
+    fn an_account_that_keeps_its_own_password_is_written_only_where_none_is_needed() {
+        let mut credential = credential(Engine::Postgres);
+        credential.password = Password::new(String::new());
+        let lease = proto::Lease::default();
+        for format in [CredentialFormat::Env, CredentialFormat::Url, CredentialFormat::Pgpass] {
+            let refused = credential.render(format, &lease).unwrap_err();
+            assert_eq!(refused.exit(), Exit::Usage);
+            assert!(refused.to_string().contains("keeps its own password"), "{refused}");
+        }
+        let text = credential.render(CredentialFormat::Text, &lease).unwrap();
+        assert!(text.contains("password  (the account's own)"), "{text}");
+        let json = credential.render(CredentialFormat::Json, &lease).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&json["credential"]["password"], &json["credential"]["url"]), (&"".into(), &"".into()));
     }
 
     #[test]

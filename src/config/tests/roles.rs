@@ -1,7 +1,7 @@
 //! `[roles.NAME]`.
 
 use super::*;
-use crate::domain::{OwnedObjects, Role};
+use crate::domain::{Access, OwnedObjects, Role};
 
 fn on(target: &str, lines: &str) -> String {
     format!("{STORE}{ORDERS}{STOCK}{BILLING}[roles.read]\ntarget = \"{target}\"\n{lines}\n")
@@ -28,6 +28,49 @@ fn a_role_is_read_whole() {
     let billing = role(&on("billing", "member_of = [\"a\"]\nallow = [\"*\"]"));
     assert_eq!(billing.hosts.iter().map(crate::domain::HostPattern::as_str).collect::<Vec<_>>(), ["%"]);
     assert_eq!((billing.owned_objects, billing.ttl.max().to_string()), (OwnedObjects::Keep, "8h".into()));
+}
+
+#[test]
+fn an_elevation_is_read_whole() {
+    let lines = "kind = \"elevation\"\nmember_of = [\"w\"]\naccounts = { \"alice@example.com\" = \"alice\", bob = \"bob\" }\n\
+                 expiry = \"issuer\"\nend_sessions = false\nallow = [\"*\"]";
+    for target in ["orders", "billing", "stock"] {
+        let Access::Elevation { accounts, end_sessions } = role(&on(target, lines)).access else { panic!() };
+        let accounts: Vec<_> =
+            accounts.iter().map(|(who, account)| (who.as_str(), account.as_str())).collect();
+        assert_eq!(accounts, [("alice@example.com", "alice"), ("bob", "bob")]);
+        assert!(!end_sessions);
+    }
+    assert_eq!(role(&on("orders", "member_of = [\"a\"]\nallow = [\"*\"]")).access, Access::Ephemeral);
+}
+
+#[test]
+fn what_is_wrong_with_an_elevation_is_refused() {
+    let good = "kind = \"elevation\"\nmember_of = [\"w\"]\nexpiry = \"issuer\"\nallow = [\"*\"]\n";
+    let accounts = "accounts = { alice = \"alice\" }\n";
+    for (lines, expected) in [
+        (good.to_owned(), "accounts: says whose account is which"),
+        (format!("{good}accounts = {{}}"), "accounts: names no account"),
+        (format!("{good}accounts = {{ alice = \"mf_alice\" }}"), "begins with mf_ is one that Mayfly makes"),
+        (format!("{good}accounts = {{ alice = \"\" }}"), "1 to 80 bytes without control characters"),
+        (format!("{good}accounts = {{ \"a b\" = \"alice\" }}"), "accounts"),
+        (format!("{good}{accounts}").replace("issuer", "server"), "expiry: no server takes groups back"),
+        (format!("{good}{accounts}").replace("[\"w\"]", "[]"), "member_of: an elevation gives groups"),
+        (
+            format!("{good}{accounts}owned_objects = \"drop\""),
+            "owned_objects: is for accounts that Mayfly makes",
+        ),
+        (
+            format!("{good}{accounts}connection_limit = 1"),
+            "connection_limit: is for accounts that Mayfly makes",
+        ),
+        ("kind = \"checkout\"".to_owned(), "kind: expected"),
+        (format!("member_of = [\"a\"]\n{accounts}"), "accounts: is for roles with kind"),
+        ("end_sessions = true".to_owned(), "end_sessions: is for roles with kind"),
+    ] {
+        let told = problems(&on("orders", &lines)).join("\n");
+        assert!(told.contains(expected), "{lines}: {told}");
+    }
 }
 
 #[test]

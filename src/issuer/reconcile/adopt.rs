@@ -60,6 +60,7 @@ fn plan(mark: &Mark, target: &TargetName, roles: &BTreeMap<RoleName, Arc<Role>>)
             member_of: Vec::new(),
             renew: Vec::new(),
             end: Vec::new(),
+            end_sessions: true,
         },
     }
 }

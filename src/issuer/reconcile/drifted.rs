@@ -52,7 +52,7 @@ impl Reconciler {
     pub(super) async fn drifted(&self, run: &mut Run<'_>, id: LeaseId) -> Result<(), ReconcileError> {
         // A renewal moves the expiry on the target before the store's. While we look and answer, none begins; should one be under
         // way, the next run looks.
-        let Ok(_turn) = self.renewing.begin(id) else { return Ok(()) };
+        let Some(_turn) = self.renewing.take(&id) else { return Ok(()) };
         let Some(altered) = self.look_again(run, id).await? else { return Ok(()) };
         let answer = if run.acts() { self.answer(run, &altered).await? } else { Answer::Reported };
         run.report.note(Discrepancy {
@@ -137,8 +137,8 @@ impl Reconciler {
 
     async fn put_right(&self, run: &mut Run<'_>, altered: &Altered) -> Result<Answer, ReconcileError> {
         let Some(expires_at) = altered.lease.expires_at() else { return Ok(Answer::Reported) };
+        let Some(account) = LeasedAccount::of(&altered.lease) else { return Ok(Answer::Reported) };
         here(Point::ReconcileDrifted);
-        let account = LeasedAccount::of(&altered.lease);
         let put = run.target.put_right(account, &altered.drift, expires_at).await;
         here(Point::ReconcilePutRight);
         let put = match put {

@@ -6,6 +6,8 @@
 //!                    an account whose lease has ended           is ended once more
 //!                    an account altered behind our back (drift) is reported, put right or its lease ended
 //!                    anybody else's                             is counted, never touched
+//! existing accounts  a group that leases hold is missing        is reported, given again or its leases ended
+//!                    a group that only ended leases hold        is taken away
 //! ```
 //! Issuing, renewing and ending go on meanwhile, so nothing is acted on that was seen once only. Intent is durable before effect:
 //! whoever reads the target first and the store afterwards finds the lease of every account there was; and an ACTIVE lease that
@@ -14,6 +16,7 @@
 
 mod adopt;
 mod drifted;
+mod elevated;
 mod report;
 mod request;
 mod standing;
@@ -28,7 +31,7 @@ use jiff::Timestamp;
 pub use report::{Answer, Counts, Discrepancy, DiscrepancyKind, ReconcileReport};
 use tokio_util::sync::CancellationToken;
 
-use super::{CatalogueHandle, DueNotice, Refusal, renew::UnderWay};
+use super::{AccountTurns, CatalogueHandle, DueNotice, Refusal, turns::Turns};
 use crate::{
     clock::Clock,
     domain::{Drift, EXPIRY_TOLERANCE, LeaseId, Role, RoleName, TargetName},
@@ -49,7 +52,8 @@ pub struct Reconciler {
     store: Arc<dyn Store>,
     catalogue: Arc<CatalogueHandle>,
     reaper: Arc<dyn DueNotice>,
-    renewing: Arc<UnderWay>,
+    renewing: Arc<Turns<LeaseId>>,
+    account_turns: Arc<AccountTurns>,
     metrics: Arc<Metrics>,
     turns: Mutex<BTreeMap<TargetName, Arc<tokio::sync::Mutex<Memory>>>>,
     stop: CancellationToken,
@@ -128,7 +132,8 @@ pub(super) struct ReconcilerParts {
     pub(super) store: Arc<dyn Store>,
     pub(super) catalogue: Arc<CatalogueHandle>,
     pub(super) reaper: Arc<dyn DueNotice>,
-    pub(super) renewing: Arc<UnderWay>,
+    pub(super) renewing: Arc<Turns<LeaseId>>,
+    pub(super) account_turns: Arc<AccountTurns>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -145,9 +150,9 @@ struct Run<'a> {
 
 impl Reconciler {
     pub(super) fn new(parts: ReconcilerParts) -> Self {
-        let ReconcilerParts { clock, store, catalogue, reaper, renewing, metrics } = parts;
+        let ReconcilerParts { clock, store, catalogue, reaper, renewing, account_turns, metrics } = parts;
         let (turns, stop) = (Mutex::default(), CancellationToken::new());
-        Self { clock, store, catalogue, reaper, renewing, metrics, turns, stop }
+        Self { clock, store, catalogue, reaper, renewing, account_turns, metrics, turns, stop }
     }
 
     /// Ends runs under way before their next step, and begins no other.
@@ -175,6 +180,10 @@ impl Reconciler {
         };
         let walked = match self.leases_to_target(&mut run).await {
             Ok(()) => self.target_to_leases(&mut run).await,
+            Err(error) => Err(error),
+        };
+        let walked = match walked {
+            Ok(()) => self.elevated(&mut run).await,
             Err(error) => Err(error),
         };
         let Run { report, mut telling, .. } = run;

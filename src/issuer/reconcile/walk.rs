@@ -14,7 +14,8 @@ use crate::{
     audit::{Actor, Draft},
     crash::{Point, here},
     domain::{
-        AccountName, EndCause, FoundAccount, Lease, LeaseEvent, LeaseId, LeaseState, Mark, StateName, drift,
+        AccountName, EndCause, FoundAccount, Lease, LeaseEvent, LeaseId, LeaseKind, LeaseState, Mark,
+        StateName, drift,
     },
     store::{LeaseFilter, PageRequest, StoreError},
     target::{TargetError, Which},
@@ -36,7 +37,9 @@ impl Reconciler {
             self.go_on()?;
             let page = self.store.list(&filter, PageRequest { size: PAGE, before }).await?;
             run.report.counts.leases += page.items.len() as u64;
-            let missing = missing(run, page.items).await?;
+            // Accounts that were there before Mayfly are looked at by themselves.
+            let made = page.items.into_iter().filter(|lease| lease.kind == LeaseKind::Ephemeral).collect();
+            let missing = missing(run, made).await?;
             if !missing.is_empty() {
                 self.vanished(run, missing).await?;
             }
@@ -76,7 +79,7 @@ impl Reconciler {
     }
 
     /// Those of these leases that are ACTIVE now, as they are now. What the clock has ended is the reaper's.
-    async fn still_active(&self, leases: &[Lease]) -> Result<Vec<Lease>, StoreError> {
+    pub(super) async fn still_active(&self, leases: &[Lease]) -> Result<Vec<Lease>, StoreError> {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
@@ -87,7 +90,7 @@ impl Reconciler {
         Ok(leases)
     }
 
-    async fn close(&self, lease: &Lease) -> Result<(), StoreError> {
+    pub(super) async fn close(&self, lease: &Lease) -> Result<(), StoreError> {
         here(Point::ReconcileVanished);
         let now = self.clock.now();
         let draft = Draft::of_lease(now, Actor::System, "lease.vanished", lease);

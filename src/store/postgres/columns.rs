@@ -3,7 +3,7 @@
 use tokio_postgres::types::ToSql;
 
 use super::{
-    lease_row::{self, due_at, kind_name},
+    lease_row::{self, due_at},
     ledger::Changes,
 };
 use crate::domain::Lease;
@@ -72,7 +72,7 @@ impl<'a> Inserts<'a> {
         for (lease, encoded) in leases {
             columns.ids.push(lease.id.to_string());
             let texts = [
-                kind_name(lease.kind),
+                lease.kind.as_str(),
                 lease.role.as_str(),
                 lease.target.as_str(),
                 lease.principal.name.as_str(),

@@ -45,13 +45,6 @@ impl Encoded {
     }
 }
 
-/// As stored.
-pub(super) fn kind_name(kind: LeaseKind) -> &'static str {
-    match kind {
-        LeaseKind::Ephemeral => "ephemeral",
-    }
-}
-
 /// When a state is due, as stored.
 pub(super) fn due_at(state: &LeaseState) -> Option<i64> {
     state.due_at().map(Timestamp::as_microsecond)
@@ -59,10 +52,8 @@ pub(super) fn due_at(state: &LeaseState) -> Option<i64> {
 
 /// The lease in a row of `lease_columns`.
 pub(super) fn read(row: &Row) -> Result<Lease, Failure> {
-    let kind = match plain::<&str>(row, 1)? {
-        "ephemeral" => LeaseKind::Ephemeral,
-        _ => return Err(foreign(1, "an unknown kind of lease")),
-    };
+    let kind =
+        LeaseKind::named(plain::<&str>(row, 1)?).ok_or_else(|| foreign(1, "an unknown kind of lease"))?;
     Ok(Lease {
         id: parsed(row, 0)?,
         kind,

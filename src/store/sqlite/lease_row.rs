@@ -38,12 +38,6 @@ impl Encoded {
     }
 }
 
-fn kind_name(kind: LeaseKind) -> &'static str {
-    match kind {
-        LeaseKind::Ephemeral => "ephemeral",
-    }
-}
-
 fn due_at(state: &LeaseState) -> Option<i64> {
     state.due_at().map(Timestamp::as_microsecond)
 }
@@ -57,7 +51,7 @@ pub(super) fn insert(connection: &Connection, lease: &Lease, encoded: &Encoded) 
                    :updated_at, :idempotency_key, :account, :terms, :end_plan, :standing)";
     connection.prepare_cached(sql)?.execute(named_params! {
         ":id": lease.id.to_string(),
-        ":kind": kind_name(lease.kind),
+        ":kind": lease.kind.as_str(),
         ":role": lease.role.as_str(),
         ":target": lease.target.as_str(),
         ":principal": lease.principal.name.as_str(),
@@ -99,10 +93,7 @@ pub(super) fn update(connection: &Connection, lease: &Lease, standing: &str) -> 
 
 /// The lease in a row of `lease_columns`.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Lease> {
-    let kind = match text(row, 1)? {
-        "ephemeral" => LeaseKind::Ephemeral,
-        _ => return Err(foreign(1, "unknown kind of lease")),
-    };
+    let kind = LeaseKind::named(text(row, 1)?).ok_or_else(|| foreign(1, "unknown kind of lease"))?;
     Ok(Lease {
         id: parsed(row, 0)?,
         kind,

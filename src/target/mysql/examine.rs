@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use super::{
     Mysql, connect,
     create::several_groups,
+    existing,
     flavour::Flavour,
     found,
     grants::Grants,
@@ -14,7 +15,7 @@ use super::{
     quote, switch,
 };
 use crate::{
-    domain::{OwnedObjects, Role},
+    domain::{Access, OwnedObjects, Role},
     target::{
         AuthPlugin, Examination, Finding, NOTABLE_OFFSET, ServerVersion, TargetError, TargetErrorKind,
         TlsMode,
@@ -80,6 +81,7 @@ async fn look(
     let mut needed: Vec<Privilege> = Vec::new();
     for role in roles {
         findings.extend(role_findings(link, role, &grants).await?);
+        findings.extend(existing::findings(link, role).await?);
         for privilege in of_objects(link, role, &grants).await? {
             if !needed.contains(&privilege) {
                 needed.push(privilege);
@@ -181,7 +183,7 @@ async fn role_findings(
 ) -> Result<Vec<Finding>, TargetError> {
     let flavour = link.server().flavour;
     let mut findings = Vec::new();
-    if flavour == Flavour::Mariadb && role.member_of.len() > 1 {
+    if flavour == Flavour::Mariadb && role.member_of.len() > 1 && role.access == Access::Ephemeral {
         let error = several_groups(&role.member_of);
         findings.push(Finding::problem(format!("role {}: {error}", role.name)));
         findings.extend(error.remedy.map(|remedy| Finding::problem("one group for all").mended_by(remedy)));

@@ -11,6 +11,7 @@ mod create;
 mod end;
 mod errors;
 mod examine;
+mod existing;
 mod expiry;
 mod flavour;
 mod found;
@@ -39,10 +40,10 @@ use jiff::Timestamp;
 
 use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool};
 use super::{
-    ClockOffset, Examination, Expiry, LeasedAccount, NewAccount, PoolUse, Secret, ServerVersion, Session,
-    SessionsEnded, Surroundings, Survey, Target, TargetError, TargetSettings, Which,
+    ClockOffset, Examination, ExistingState, Expiry, LeasedAccount, NewAccount, PoolUse, Secret,
+    ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError, TargetSettings, Which,
 };
-use crate::domain::{Account, Drift, FoundAccount, ObjectCounts, Password, Role};
+use crate::domain::{Account, Drift, ExistingAccount, FoundAccount, ObjectCounts, Password, Role};
 
 /// A MySQL or MariaDB server.
 pub struct Mysql {
@@ -130,12 +131,14 @@ impl Target for Mysql {
     }
 
     async fn settle_objects(&self, account: LeasedAccount<'_>) -> Result<ObjectCounts, TargetError> {
+        account.insist_on_ours()?;
         let mut link = self.ending.acquire().await?;
         let outcome = within(self.settings.pool.statement, objects::settle(&mut link, account)).await;
         link.release(outcome)
     }
 
     async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError> {
+        account.insist_on_ours()?;
         let mut link = self.ending.acquire().await?;
         let outcome = within(self.settings.pool.statement, end::remove(&mut link, account.account)).await;
         link.release(outcome)
@@ -175,6 +178,31 @@ impl Target for Mysql {
         let keeper = (self.settings.expiry, &self.settings.name);
         let outcome = found::put_right(&mut link, account, drift, expires_at, keeper);
         let outcome = within(self.settings.pool.statement, outcome).await;
+        link.release(outcome)
+    }
+
+    async fn existing(&self, account: &ExistingAccount) -> Result<Option<ExistingState>, TargetError> {
+        let mut link = self.issuing.acquire().await?;
+        let outcome = within(self.settings.pool.statement, existing::state(&mut link, account)).await;
+        link.release(outcome)
+    }
+
+    async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError> {
+        let mut link = self.issuing.acquire().await?;
+        let outcome =
+            within(self.settings.pool.statement, existing::elevate(&mut link, account, groups)).await;
+        link.release(outcome.map_err(TargetError::after_sending))
+    }
+
+    async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, existing::strip(&mut link, account, groups)).await;
+        link.release(outcome)
+    }
+
+    async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, existing::end_sessions(&mut link, account)).await;
         link.release(outcome)
     }
 

@@ -57,7 +57,7 @@ fn report(told: &[u64], remaining: usize) -> SessionsEnded {
     SessionsEnded { ended: count(told.len()), remaining: count(remaining) }
 }
 
-async fn kill(link: &mut Link<'_>, id: u64) -> Result<(), TargetError> {
+pub(super) async fn kill(link: &mut Link<'_>, id: u64) -> Result<(), TargetError> {
     match link.run(&format!("KILL CONNECTION {id}")).await {
         Err(failure) if failure.code() != Some(errors::NO_SUCH_THREAD) => {
             Err(errors::explain(failure.during(Step::Kill), link.server()))

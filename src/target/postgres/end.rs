@@ -14,7 +14,7 @@ use super::{
 use crate::target::{Session, SessionsEnded, Survey, TargetError};
 
 /// Waits between looks whether sessions told to end have ended: a second in all. A session that ends needs milliseconds.
-const LOOKS: [Duration; 7] = [
+pub(super) const LOOKS: [Duration; 7] = [
     Duration::from_millis(5),
     Duration::from_millis(15),
     Duration::from_millis(40),
@@ -26,7 +26,7 @@ const LOOKS: [Duration; 7] = [
 
 /// Sessions by the oid they signed in with: `SET ROLE` does not change it, and it stays when the role is dropped. Their
 /// parallel workers have it, too, and end with them.
-const SESSIONS: &str = "pg_stat_get_activity(NULL) a WHERE a.usesysid";
+pub(super) const SESSIONS: &str = "pg_stat_get_activity(NULL) a WHERE a.usesysid";
 
 /// The same, with the name of the database each is in.
 const SESSIONS_WITH_DATABASE: &str =

@@ -8,11 +8,12 @@ use super::{
     connect::{Connection, number, text, truth},
     cron,
     errors::Failure,
+    existing,
     privileges::{self, Needs},
     quote,
 };
 use crate::{
-    domain::{OwnedObjects, Role},
+    domain::{Access, OwnedObjects, Role},
     target::{Finding, NOTABLE_OFFSET},
 };
 
@@ -36,6 +37,7 @@ pub(super) async fn examine(
     let (groups, owners): (Vec<&str>, Vec<&str>) =
         (groups.into_iter().collect(), owners.into_iter().collect());
     let mut findings = privileges::findings(connection, Needs { groups: &groups, owners: &owners }).await?;
+    findings.extend(existing::findings(connection, &named_accounts(roles)).await?);
     findings.extend(server(connection).await?);
     findings.extend(databases(connection).await?);
     findings.extend(cron::findings(connection).await?);
@@ -48,6 +50,19 @@ pub(super) async fn examine(
         )));
     }
     Ok(findings)
+}
+
+/// Existing accounts that roles name, each with a role that does.
+fn named_accounts<'r>(roles: &[&'r Role]) -> Vec<(&'r str, &'r str)> {
+    let accounts = |role: &'r Role| match &role.access {
+        Access::Elevation { accounts, .. } => accounts.values().map(String::as_str).collect(),
+        Access::Checkout { account } => vec![account.as_str()],
+        Access::Ephemeral => Vec::new(),
+    };
+    let named =
+        roles.iter().flat_map(|role| accounts(role).into_iter().map(|account| (account, role.name.as_str())));
+    let unique: std::collections::BTreeMap<&str, &str> = named.collect();
+    unique.into_iter().map(|(account, role)| (role, account)).collect()
 }
 
 fn clock(offset: SignedDuration) -> Finding {

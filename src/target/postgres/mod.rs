@@ -13,6 +13,7 @@ mod cron;
 mod end;
 mod errors;
 mod examine;
+mod existing;
 mod found;
 mod objects;
 mod own;
@@ -38,12 +39,12 @@ use self::{
     pool::Pool,
 };
 use super::{
-    ClockOffset, Examination, Finding, LeasedAccount, NewAccount, PoolUse, Secret, ServerVersion, Session,
-    SessionsEnded, Surroundings, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Verifier,
-    Which, generate_password,
+    ClockOffset, Examination, ExistingState, Finding, LeasedAccount, NewAccount, PoolUse, Secret,
+    ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError, TargetErrorKind,
+    TargetSettings, Verifier, Which, generate_password,
 };
 use crate::{
-    domain::{Account, Drift, Engine, FoundAccount, ObjectCounts, Password, Role},
+    domain::{Account, Drift, Engine, ExistingAccount, FoundAccount, ObjectCounts, Password, Role},
     random::Random,
 };
 
@@ -163,6 +164,7 @@ impl Target for Postgres {
     }
 
     async fn settle_objects(&self, account: LeasedAccount<'_>) -> Result<ObjectCounts, TargetError> {
+        account.insist_on_ours()?;
         let reach = Reach {
             connector: &self.connector,
             pool: &self.ending,
@@ -173,6 +175,7 @@ impl Target for Postgres {
     }
 
     async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError> {
+        account.insist_on_ours()?;
         let mut connection = self.ending.get().await?;
         end::remove(&mut connection, account.account.name.as_str()).await
     }
@@ -202,6 +205,26 @@ impl Target for Postgres {
         let mut connection = self.ending.get().await?;
         let expires_at = self.connector.on_target_clock(&mut connection, expires_at).await?;
         put_right::put_right(&mut connection, account.account.name.as_str(), drift, expires_at).await
+    }
+
+    async fn existing(&self, account: &ExistingAccount) -> Result<Option<ExistingState>, TargetError> {
+        let mut connection = self.issuing.get().await?;
+        existing::state(&mut connection, account.name()).await
+    }
+
+    async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError> {
+        let mut connection = self.issuing.get().await?;
+        existing::elevate(&mut connection, account.name(), groups).await.map_err(TargetError::after_sending)
+    }
+
+    async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError> {
+        let mut connection = self.ending.get().await?;
+        existing::strip(&mut connection, account.name(), groups).await
+    }
+
+    async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError> {
+        let mut connection = self.ending.get().await?;
+        existing::end_sessions(&mut connection, account.name()).await
     }
 
     async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {

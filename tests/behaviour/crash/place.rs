@@ -34,6 +34,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// Bytes of a log that a failure shows.
 const LOG_TAIL: usize = 4_000;
 
+/// The name of the first administrator.
+const ADMINISTRATOR: &str = "administrator";
+
 /// Tells the roles of this process's installations apart, and so their accounts on a server they share.
 static PLACES: AtomicU32 = AtomicU32::new(0);
 
@@ -49,6 +52,8 @@ pub(super) struct Place {
     pub(super) refused: String,
     /// A role that takes a review.
     pub(super) reviewed: String,
+    /// A role that elevates an account of the administrator's.
+    pub(super) elevating: String,
 }
 
 impl Place {
@@ -58,10 +63,11 @@ impl Place {
     pub(super) fn on(database: Database, settings: &str) -> Self {
         let number = PLACES.fetch_add(1, Ordering::SeqCst);
         // Four characters are what MySQL's account names have room for beside a principal and a lease.
-        let [role, refused, reviewed] = ["c", "f", "v"].map(|letter| format!("{letter}{number:03x}"));
+        let [role, refused, reviewed, elevating] =
+            ["c", "f", "v", "e"].map(|letter| format!("{letter}{number:03x}"));
         let directory = tempfile::tempdir().unwrap();
         let token = ApiToken::generate(&SystemRandom).expose().to_owned();
-        let place = Self { directory, token, database, role, refused, reviewed };
+        let place = Self { directory, token, database, role, refused, reviewed, elevating };
         place.write("administrator.token", &place.token);
         place.write("target.password", place.database.sample.administrator.password.expose());
         place.write("sealing.key", &SealingKey::draw(&SystemRandom));
@@ -80,13 +86,21 @@ impl Place {
                  allow = [\"group:administrators\"]\n"
             )
         };
+        let elevating = format!(
+            "\n[roles.{}]\nkind = \"elevation\"\ntarget = \"target\"\nmember_of = [\"{}\"]\nexpiry = \"issuer\"\n\
+             accounts = {{ {} = \"{}\" }}\nallow = [\"group:administrators\"]\n",
+            self.elevating,
+            names.read,
+            ADMINISTRATOR,
+            self.elevated()
+        );
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"20s\"\ncalls_per_second_per_principal = 100000\n\
              call_burst_per_principal = 100000\n\n[store]\npath = \"mayfly.db\"\n\n[audit]\nfile = \"audit.jsonl\"\n\n\
              [bootstrap]\nadministrator_token_file = \"administrator.token\"\n\n[sealing]\nkey_file = \"sealing.key\"\n\n[log]\nlevel = \"info\"\nformat = \"json\"\n\n\
              [targets.target]\nengine = \"{}\"\nhosts = [\"127.0.0.1:{}\"]\ndatabase = \"{}\"\nuser = \"{}\"\n\
              password_file = \"target.password\"\npool.issuing = 4\npool.ending = 4\npool.wait = \"500ms\"\n\
-             pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{settings}{}{}{}approval = \"colleague\"\n\n\
+             pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{settings}{}{}{}approval = \"colleague\"\n{elevating}\n\
              [requests]\nrequest_ttl = \"4s\"\n\n\
              [[approvals.colleague.steps]]\nname = \"colleague\"\nreviewers = [\"principal:reviewer\"]\n",
             self.database.engine,
@@ -97,6 +111,43 @@ impl Place {
             role(&self.refused, "nobody_made_this_group"),
             role(&self.reviewed, &names.write),
         )
+    }
+
+    /// The account that is elevated.
+    pub(super) fn elevated(&self) -> String {
+        format!("{}{}", self.elevating, self.database.sample.names.database.trim_start_matches("shop"))
+    }
+
+    /// Makes that account.
+    pub(super) async fn settle_elevated(&self) {
+        let account = self.elevated();
+        let statements = match self.database.engine {
+            Engine::Postgres => vec![
+                format!("CREATE ROLE \"{account}\" LOGIN"),
+                format!(
+                    "GRANT \"{account}\" TO \"{}\" WITH ADMIN OPTION",
+                    self.database.sample.names.administrator
+                ),
+            ],
+            _ => vec![format!("CREATE USER '{account}'@'%'")],
+        };
+        for statement in statements {
+            self.database.ask_superuser(self.database.server.unwrap(), &statement).await;
+        }
+    }
+
+    /// What that account is a member of.
+    pub(super) async fn groups_of_elevated(&self) -> Vec<String> {
+        let account = self.elevated();
+        let statement = match self.database.engine {
+            Engine::Postgres => format!(
+                "SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid \
+                 JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = '{account}'"
+            ),
+            Engine::Mysql => format!("SELECT FROM_USER FROM mysql.role_edges WHERE TO_USER = '{account}'"),
+            Engine::Mariadb => format!("SELECT Role FROM mysql.roles_mapping WHERE User = '{account}'"),
+        };
+        self.database.ask_superuser(self.database.server.unwrap(), &statement).await
     }
 
     fn write(&self, name: &str, contents: &str) {

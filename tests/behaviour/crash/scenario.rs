@@ -47,6 +47,8 @@ pub(super) enum Act {
     Approval,
     /// Access is asked for, and nobody reviews it.
     Neglect,
+    /// An existing account is elevated, and the elevation released.
+    Elevate,
     /// All of those above that take no review.
     Life,
     /// Something is done to an account behind Mayfly's back, and the target is compared with the store.
@@ -103,6 +105,7 @@ pub(super) fn scenario(point: Point) -> Scenario {
         Point::EndDisabled | Point::EndSessionsEnded | Point::EndSettled | Point::EndRemoved => {
             also_later(on_target(Act::Release))
         }
+        Point::StripLetGo | Point::StripForgotten => also_later(on_target(Act::Elevate)),
         Point::ReconcileVanished | Point::ReconcileClosed => reached_by(Act::Reconcile(Deed::Drop)),
         Point::ReconcileOrphan | Point::ReconcileAdopted => reached_by(Act::Reconcile(Deed::Stray)),
         Point::ReconcileReappeared | Point::ReconcileReopened => reached_by(Act::Reconcile(Deed::Revive)),
@@ -178,6 +181,10 @@ impl<'p> Story<'p> {
                 while is_live(caller.lease(&self.held[at].lease).await?.state()) {
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
+            }
+            Act::Elevate => {
+                let mut held = caller.issue(&self.place.elevating, LONG, "").await?;
+                caller.release(&mut held, true).await?;
             }
             Act::Reconcile(deed) => {
                 self.tamper(deed, caller).await?;

@@ -41,6 +41,9 @@ impl Case<'_> {
 
     async fn play(&self, story: &mut Story<'_>) {
         let charge = format!("{}:{}", self.point.as_str(), self.pass);
+        if self.scenario.act == Act::Elevate {
+            story.place.settle_elevated().await;
+        }
         if self.scenario.act == Act::Start {
             something_to_take_up(story).await;
         }
@@ -123,6 +126,34 @@ async fn wherever_the_process_is_killed_the_next_start_leaves_a_clean_slate() {
     assert_eq!(failed, Vec::<String>::new());
 }
 
+/// Where an elevation can be half-way, beside the points of its own.
+const ELEVATED: &[Point] = &[
+    Point::IssueBegun,
+    Point::IssueCreating,
+    Point::IssueCreated,
+    Point::IssueActivated,
+    Point::EndBegun,
+    Point::EndDisabled,
+    Point::EndRemoved,
+    Point::EndRecorded,
+];
+
+fn elevations(database: &Database) -> impl Iterator<Item = Case<'_>> {
+    ELEVATED.iter().map(move |&point| Case {
+        database,
+        point,
+        pass: 1,
+        scenario: Scenario { act: Act::Elevate, reply_may_be_lost: true, ..scenario(point) },
+    })
+}
+
+#[tokio::test]
+async fn wherever_the_process_is_killed_an_elevation_is_finished_or_undone() {
+    let databases = databases().await;
+    let (_, failed) = sweep(databases.iter().flat_map(elevations).collect()).await;
+    assert_eq!(failed, Vec::<String>::new());
+}
+
 /// What came of a whole sweep.
 pub(super) struct Swept {
     pub(super) kills: usize,
@@ -137,6 +168,7 @@ pub(super) async fn everywhere() -> Swept {
     for database in &databases {
         allow_settling(database).await;
         all.extend(cases(database, |scenario| scenario.passes));
+        all.extend(elevations(database));
     }
     let (cases, failed) = sweep(all).await;
     Swept { kills: 2 * cases, failed }

@@ -79,7 +79,9 @@ impl Rig {
         catalogue.roles.insert(role.name.clone(), Arc::new(role));
         let catalogue = Arc::new(CatalogueHandle::new(catalogue));
         let health = Arc::new(HealthBoard::default());
+        let turns = Arc::<mayfly::issuer::AccountTurns>::default();
         let reaper = Arc::new(Reaper::new(ReaperParts {
+            turns: Arc::clone(&turns),
             clock: Arc::clone(&clock),
             random: Arc::new(SystemRandom),
             store: Arc::clone(&shared),
@@ -93,6 +95,7 @@ impl Rig {
             credentials: Arc::clone(&credentials),
         }));
         let issuer = Issuer::new(IssuerParts {
+            turns,
             policies: Arc::default(),
             clock: Arc::clone(&clock),
             random: Arc::new(SystemRandom),

@@ -44,6 +44,7 @@ pub(crate) fn lease(n: u32, principal: &str, role: &str) -> Lease {
             member_of: vec!["readers".to_owned()],
             renew: vec![],
             end: vec![Template::parse("CALL goodbye({{name}})").unwrap()],
+            end_sessions: true,
         },
         idempotency_key: None,
         created_at,

@@ -9,10 +9,10 @@ use std::sync::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mayfly::{
-    domain::{Account, Drift, FoundAccount, LeaseId, ObjectCounts, Password, Role},
+    domain::{Account, Drift, ExistingAccount, FoundAccount, LeaseId, ObjectCounts, Password, Role},
     target::{
-        Examination, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded, Survey,
-        Target, TargetError, TargetErrorKind, TargetSettings, Which,
+        Examination, ExistingState, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded,
+        Survey, Target, TargetError, TargetErrorKind, TargetSettings, Which,
     },
 };
 use tokio::sync::Semaphore;
@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Remove,
     ChangeOwnPassword,
     ProveOwnPassword,
+    Elevate,
+    Strip,
 }
 
 impl Step {
@@ -233,6 +235,24 @@ impl Target for Meddler {
         expires_at: Timestamp,
     ) -> Result<(), TargetError> {
         self.around(Step::PutRight, of.lease, || self.inner.put_right(of, drift, expires_at)).await
+    }
+
+    async fn existing(&self, account: &ExistingAccount) -> Result<Option<ExistingState>, TargetError> {
+        self.inner.existing(account).await
+    }
+
+    async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError> {
+        let none = LeaseId::new(Timestamp::UNIX_EPOCH, 0);
+        self.around(Step::Elevate, none, || self.inner.elevate(account, groups)).await
+    }
+
+    async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError> {
+        let none = LeaseId::new(Timestamp::UNIX_EPOCH, 0);
+        self.around(Step::Strip, none, || self.inner.strip(account, groups)).await
+    }
+
+    async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError> {
+        self.inner.end_existing_sessions(account).await
     }
 
     async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {

@@ -128,6 +128,7 @@ pub(crate) fn keyring() -> Keyring {
 /// Another issuer over the same store, as another process would be.
 pub(crate) fn issuer_over(world: &World) -> Issuer {
     Issuer::new(IssuerParts {
+        turns: Arc::default(),
         policies: Arc::default(),
         clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
         random: Arc::new(SystemRandom),
@@ -235,7 +236,9 @@ impl World {
         }
         let catalogue = Arc::new(CatalogueHandle::new(catalogue));
         let (health, metrics) = (Arc::new(HealthBoard::default()), Arc::new(Metrics::default()));
+        let turns = Arc::<mayfly::issuer::AccountTurns>::default();
         let reaper = Arc::new(Reaper::new(ReaperParts {
+            turns: Arc::clone(&turns),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             random: Arc::new(SystemRandom),
             store: Arc::clone(&store) as Arc<dyn Store>,
@@ -245,6 +248,7 @@ impl World {
         }));
         let policies = Arc::new(PoliciesHandle::default());
         let issuer = Issuer::new(IssuerParts {
+            turns,
             policies: Arc::clone(&policies),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             random: Arc::new(SystemRandom),

@@ -1,0 +1,172 @@
+//! Existing accounts: what they are members of, and giving and taking that.
+//!
+//! Their default roles are their own and stay as they are: whoever is elevated says `SET ROLE`, unless the server activates all roles
+//! on login (`activate_all_roles_on_login`, MySQL). An open session keeps a role that was taken away, so sessions are ended.
+
+use super::{
+    errors::{self, Step},
+    flavour::Flavour,
+    link::Link,
+    quote, sessions,
+};
+use crate::{
+    domain::{Access, ExistingAccount, Role},
+    target::{ExistingState, Finding, SessionsEnded, TargetError, TargetErrorKind},
+};
+
+/// What is asked about an existing account.
+const STATE: &str = "an existing account";
+
+/// A session in the middle of something needs a moment to notice: looked at again this often, after this long.
+const LOOKS: u32 = 20;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
+
+/// One account at one host.
+struct Place {
+    user: String,
+    host: String,
+    /// `'user'@'host'`.
+    whole: String,
+}
+
+impl Place {
+    fn of(account: &ExistingAccount) -> Result<Self, TargetError> {
+        let [host] = account.hosts() else {
+            let message = "an existing account is one name at one host";
+            return Err(TargetError::new(TargetErrorKind::Refused, message));
+        };
+        Ok(Self {
+            user: quote::literal(account.name())?,
+            host: quote::literal(host.as_str())?,
+            whole: quote::account(account.name(), host.as_str())?,
+        })
+    }
+}
+
+/// The account as it stands; `None`: there is none.
+pub(super) async fn state(
+    link: &mut Link<'_>,
+    account: &ExistingAccount,
+) -> Result<Option<ExistingState>, TargetError> {
+    let Place { user, host, .. } = Place::of(account)?;
+    let question = format!(
+        "SELECT Super_priv = 'Y' OR Create_user_priv = 'Y' OR Grant_priv = 'Y', \
+         CONCAT(User, '@', Host) = CURRENT_USER() FROM mysql.user WHERE User = {user} AND Host = {host}"
+    );
+    let found: Vec<(bool, bool)> = link.ask(STATE, &question).await?;
+    let Some((administers, own)) = found.into_iter().next() else { return Ok(None) };
+    let barred = if own {
+        Some("it is the account by which Mayfly administers the server".to_owned())
+    } else if administers {
+        Some("it administers accounts or the server itself".to_owned())
+    } else {
+        None
+    };
+    let memberships = match link.server().flavour {
+        Flavour::Mysql => format!(
+            "SELECT FROM_USER FROM mysql.role_edges WHERE TO_USER = {user} AND TO_HOST = {host} AND FROM_HOST = '%'"
+        ),
+        Flavour::Mariadb => {
+            format!("SELECT Role FROM mysql.roles_mapping WHERE User = {user} AND Host = {host}")
+        }
+    };
+    let member_of: Vec<String> = link.ask(STATE, &memberships).await?;
+    Ok(Some(ExistingState { member_of: member_of.into_iter().collect(), barred }))
+}
+
+/// Makes the account a member of groups; of what it is a member already it stays one.
+pub(super) async fn elevate(
+    link: &mut Link<'_>,
+    account: &ExistingAccount,
+    groups: &[String],
+) -> Result<(), TargetError> {
+    let place = Place::of(account)?;
+    for group in groups {
+        let statement = format!("GRANT {} TO {}", quote::identifier(group)?, place.whole);
+        let Err(failure) = link.run(&statement).await else { continue };
+        let error = errors::explain(failure.during(Step::Join(group.clone())), link.server());
+        if !error.outcome_is_unknown() && state(link, account).await?.is_none() {
+            let message = format!("the account {account} does not exist");
+            return Err(TargetError::new(TargetErrorKind::Missing, message).caused_by(error));
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Takes groups away from the account, and verifies that. Whether the account exists.
+pub(super) async fn strip(
+    link: &mut Link<'_>,
+    account: &ExistingAccount,
+    groups: &[String],
+) -> Result<bool, TargetError> {
+    let place = Place::of(account)?;
+    for _ in 0..2 {
+        let Some(state) = state(link, account).await? else { return Ok(false) };
+        let held: Vec<&String> = groups.iter().filter(|group| state.member_of.contains(*group)).collect();
+        if held.is_empty() {
+            return Ok(true);
+        }
+        for group in held {
+            let statement = format!("REVOKE {} FROM {}", quote::identifier(group)?, place.whole);
+            let outcome = link.run(&statement).await;
+            outcome.map_err(|failure| {
+                errors::explain(failure.during(Step::Join(group.clone())), link.server())
+            })?;
+        }
+    }
+    let message = format!("the account {account} is still a member of a group that was taken from it");
+    Err(TargetError::new(TargetErrorKind::Refused, message))
+}
+
+/// Ends the sessions there are under the account's name, at whatever host, and waits until those are gone: others may begin meanwhile.
+pub(super) async fn end_sessions(
+    link: &mut Link<'_>,
+    account: &ExistingAccount,
+) -> Result<SessionsEnded, TargetError> {
+    let user = quote::literal(account.name())?;
+    // Whoever is being let in just now may have been given its roles already.
+    let begun = format!(
+        "SELECT COALESCE(MAX(ID), 0) FROM information_schema.PROCESSLIST \
+         WHERE USER = {user} OR USER = 'unauthenticated user'"
+    );
+    let last: Vec<u64> = link.ask(sessions::SESSIONS, &begun).await?;
+    let last = last.first().copied().unwrap_or_default();
+    let question =
+        format!("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = {user} AND ID <= {last}");
+    let mut told: Vec<u64> = Vec::new();
+    let mut open: Vec<u64> = Vec::new();
+    for look in 0..LOOKS {
+        open = link.ask(sessions::SESSIONS, &question).await?;
+        if open.is_empty() && look > 0 {
+            break;
+        }
+        for id in &open {
+            if !told.contains(id) {
+                sessions::kill(link, *id).await?;
+                told.push(*id);
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Ok(SessionsEnded { ended: count(told.len()), remaining: count(open.len()) })
+}
+
+/// What is wrong with the existing accounts that a role names: missing, or not to be touched.
+pub(super) async fn findings(link: &mut Link<'_>, role: &Role) -> Result<Vec<Finding>, TargetError> {
+    let Access::Elevation { accounts, .. } = &role.access else { return Ok(Vec::new()) };
+    let mut findings = Vec::new();
+    for name in accounts.values() {
+        let Ok(account) = ExistingAccount::new(name, role.hosts.clone()) else { continue };
+        let names = format!("the role {} names the account {account}", role.name);
+        match state(link, &account).await? {
+            None => findings.push(Finding::problem(format!("{names}, which does not exist"))),
+            Some(ExistingState { barred: Some(why), .. }) => {
+                findings.push(Finding::problem(format!("{names}, which is left alone: {why}")));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(findings)
+}

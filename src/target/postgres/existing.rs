@@ -1,0 +1,233 @@
+//! Existing accounts: what they are members of, and giving and taking that.
+//!
+//! Up to release 15 a membership is one grant, whoever made it; later there is one a grantor, and each is revoked as it was made.
+
+use tokio::time::sleep;
+use tokio_postgres::SimpleQueryRow;
+
+use super::{
+    connect::{ADMIN_OPTION_SINCE, Connection, number, text, truth},
+    end::{self, LOOKS, SESSIONS},
+    errors::Failure,
+    privileges::{self, Needs},
+    put_right::Membership,
+    quote,
+};
+use crate::target::{ExistingState, Finding, SessionsEnded, TargetError, TargetErrorKind};
+
+/// The account as it stands; `None`: there is none.
+pub(super) async fn state(
+    connection: &mut Connection,
+    account: &str,
+) -> Result<Option<ExistingState>, TargetError> {
+    let name = quote::literal(account)?;
+    let rows = connection
+        .run(&format!(
+            "SELECT g.rolname, r.rolsuper, r.rolname = current_user OR r.rolname = session_user, r.rolreplication \
+             FROM pg_roles r LEFT JOIN pg_auth_members m ON m.member = r.oid LEFT JOIN pg_roles g ON g.oid = m.roleid \
+             WHERE r.rolname = {name}"
+        ))
+        .await
+        .map_err(|failure| failure.while_doing("looking at an existing account"))?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let barred = if truth(first, 1) {
+        Some("it is a superuser, which has every privilege already".to_owned())
+    } else if truth(first, 2) {
+        Some("it is the account by which Mayfly administers the server".to_owned())
+    } else if truth(first, 3) {
+        Some("it may replicate, and so read everything already".to_owned())
+    } else {
+        None
+    };
+    Ok(Some(ExistingState { member_of: rows.iter().filter_map(|row| text(row, 0)).collect(), barred }))
+}
+
+/// Makes the account a member of groups; of what it is a member by our grant already it stays one.
+pub(super) async fn elevate(
+    connection: &mut Connection,
+    account: &str,
+    groups: &[String],
+) -> Result<(), TargetError> {
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let names = quote::identifiers(groups.iter().map(String::as_str))?;
+    let statement = format!("GRANT {names} TO {}", quote::identifier(account)?);
+    let Err(failure) = connection.run(&statement).await else { return Ok(()) };
+    let mut error = failure.while_doing("giving groups to an existing account");
+    if error.outcome_is_unknown() {
+        return Err(error);
+    }
+    if state(connection, account).await?.is_none() {
+        let message = format!("the account {account} does not exist");
+        return Err(TargetError::new(TargetErrorKind::Missing, message).caused_by(error));
+    }
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    if let Some(remedy) = privileges::remedy(connection, Needs { groups: &groups, owners: &[] }).await {
+        error = error.mended_by(remedy);
+    }
+    Err(error)
+}
+
+/// A membership, and whether it is ours to take away.
+struct Grant {
+    membership: Membership,
+    revocable: bool,
+}
+
+/// Takes groups away from the account, and verifies that. Whether the account exists. What somebody granted by hand, in a way that
+/// the administration account cannot undo, stays.
+pub(super) async fn strip(
+    connection: &mut Connection,
+    account: &str,
+    groups: &[String],
+) -> Result<bool, TargetError> {
+    let doing = "taking groups from an existing account";
+    if state(connection, account).await?.is_none() {
+        return Ok(false);
+    }
+    for _ in 0..2 {
+        let grants =
+            grants(connection, account, groups).await.map_err(|failure| failure.while_doing(doing))?;
+        let (ours, others): (Vec<Grant>, Vec<Grant>) = grants.into_iter().partition(|grant| grant.revocable);
+        for other in others {
+            tracing::warn!(
+                account,
+                group = other.membership.group,
+                grantor = other.membership.grantor,
+                "an account was given a group by somebody else while it was elevated, and keeps that"
+            );
+        }
+        if ours.is_empty() {
+            return Ok(true);
+        }
+        let (name, release) = (quote::identifier(account)?, connection.release().number);
+        let statements: Result<Vec<String>, _> =
+            ours.iter().map(|grant| grant.membership.revocation("", &name, release)).collect();
+        if let Err(failure) = connection.run(&statements?.join(";\n")).await {
+            let error = failure.while_doing(doing);
+            let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+            let remedy = privileges::remedy(connection, Needs { groups: &groups, owners: &[] }).await;
+            return Err(match remedy {
+                Some(remedy) => error.mended_by(remedy),
+                None => error,
+            });
+        }
+    }
+    let message = format!("the account {account} is still a member of a group that was taken from it");
+    Err(TargetError::new(TargetErrorKind::Refused, message))
+}
+
+/// The grants by which an account is a member of some of these groups.
+async fn grants(
+    connection: &mut Connection,
+    account: &str,
+    groups: &[String],
+) -> Result<Vec<Grant>, Failure> {
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted: Result<Vec<String>, _> = groups.iter().map(|group| quote::literal(group)).collect();
+    let revocable = if connection.release().number >= ADMIN_OPTION_SINCE {
+        "pg_has_role(m.grantor, 'USAGE')"
+    } else {
+        "true"
+    };
+    let rows = connection
+        .run(&format!(
+            "SELECT g.rolname, pg_get_userbyid(m.grantor), {revocable} FROM pg_auth_members m \
+             JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member \
+             WHERE r.rolname = {} AND g.rolname IN ({}) ORDER BY 1, 2",
+            quote::literal(account)?,
+            wanted?.join(", ")
+        ))
+        .await?;
+    let read = |row: &SimpleQueryRow| {
+        let membership = Membership { group: text(row, 0)?, grantor: text(row, 1)? };
+        Some(Grant { membership, revocable: truth(row, 2) })
+    };
+    Ok(rows.iter().filter_map(read).collect())
+}
+
+/// Tells the account's sessions to end and looks, for a second at most, until those have: others may begin meanwhile.
+pub(super) async fn end_sessions(
+    connection: &mut Connection,
+    account: &str,
+) -> Result<SessionsEnded, TargetError> {
+    let doing = "ending sessions of an existing account";
+    let oid = end::oid(connection, account).await.map_err(|failure| failure.while_doing(doing))?;
+    let Some(oid) = oid else { return Ok(SessionsEnded::default()) };
+    let told = match terminate(connection, account, oid).await {
+        Ok(told) => told,
+        Err(failure) => {
+            let error = failure.while_doing(doing);
+            return Err(privileges::explain_on_account(connection, account, error).await);
+        }
+    };
+    let ended = u32::try_from(told.len()).unwrap_or(u32::MAX);
+    let mut remaining = 0;
+    if !told.is_empty() {
+        let told = told.join(", ");
+        let question = format!("SELECT count(*) FROM {SESSIONS} = {oid} AND a.pid IN ({told})");
+        for wait in LOOKS {
+            let rows = connection.run(&question).await.map_err(|failure| failure.while_doing(doing))?;
+            remaining = rows.first().map_or(0, |row| u32::try_from(number(row, 0)).unwrap_or(u32::MAX));
+            if remaining == 0 {
+                break;
+            }
+            sleep(wait).await;
+        }
+    }
+    Ok(SessionsEnded { ended, remaining })
+}
+
+/// Signals every session of the account; the processes that were signalled.
+async fn terminate(connection: &mut Connection, account: &str, oid: u32) -> Result<Vec<String>, Failure> {
+    let membership = end::membership(connection, account)?;
+    // Not among the conditions: the server chooses their order, and would signal everybody.
+    let signal = format!("SELECT a.pid, pg_terminate_backend(a.pid) FROM {SESSIONS} = {oid}");
+    let rows = connection.run_with_control(&format!("BEGIN; {membership}; {signal}; ROLLBACK")).await?;
+    Ok(rows.iter().map(|row| number(row, 0).to_string()).collect())
+}
+
+/// What is wrong with existing accounts that roles name: missing, not to be touched, or out of the administration account's reach.
+pub(super) async fn findings(
+    connection: &mut Connection,
+    accounts: &[(&str, &str)],
+) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    for &(role, account) in accounts {
+        let quoted = quote::identifier(account)?;
+        let finding = match state(connection, account).await? {
+            None => {
+                Finding::problem(format!("the role {role} names the account {quoted}, which does not exist"))
+            }
+            Some(ExistingState { barred: Some(why), .. }) => Finding::problem(format!(
+                "the role {role} names the account {quoted}, which is left alone: {why}"
+            )),
+            Some(_) => match reach(connection, account).await? {
+                None => continue,
+                Some(remedy) => Finding::problem(format!(
+                    "the administration account may not end sessions of {quoted}, which the role {role} names"
+                ))
+                .mended_by(remedy),
+            },
+        };
+        findings.push(finding);
+    }
+    Ok(findings)
+}
+
+/// What the administration account lacks to end an account's sessions; `None`: nothing.
+async fn reach(connection: &mut Connection, account: &str) -> Result<Option<String>, Failure> {
+    if connection.release().number < ADMIN_OPTION_SINCE {
+        return Ok(None);
+    }
+    let question =
+        format!("SELECT pg_has_role({}, 'MEMBER WITH ADMIN OPTION'), current_user", quote::literal(account)?);
+    let rows = connection.run(&question).await?;
+    let Some(row) = rows.first().filter(|row| !truth(row, 0)) else { return Ok(None) };
+    let user = quote::identifier(&text(row, 1).unwrap_or_default())?;
+    let account = quote::identifier(account)?;
+    Ok(Some(format!("GRANT {account} TO {user} WITH ADMIN OPTION, INHERIT FALSE, SET FALSE;")))
+}
