@@ -1,5 +1,7 @@
 //! From audit records to events.
 
+use jiff::SignedDuration;
+
 use super::{
     Event, EventKind,
     timing::{kept, lease},
@@ -23,12 +25,8 @@ pub(super) fn kind_of(record: &Record) -> Option<(EventKind, &'static str)> {
         ("request.cancelled", Done) => (Decision, "cancelled"),
         ("request.expired", Done) => (Decision, "expired"),
         ("request.escalated", Done) => (Escalation, "escalated"),
-        ("request.reminded", Done) => (Reminder, "for a review"),
-        ("breakglass.used" | "break_glass.used", Done) => (BreakGlass, "used"),
-        ("breakglass.signed_off" | "break_glass.signed_off" | "request.signed_off", Done) => {
-            (BreakGlass, "signed off")
-        }
-        ("breakglass.reminded" | "break_glass.reminded", Done) => (Reminder, "for its sign-off"),
+        ("request.recalled", Done) => (Reminder, "for a review"),
+        ("request.signed_off", Done) => (BreakGlass, "signed off"),
         ("lease.issued" | "grant.opened" | "grant.activated" | "grant.claimed", Done) => {
             (Expiring, "expiring")
         }
@@ -36,8 +34,9 @@ pub(super) fn kind_of(record: &Record) -> Option<(EventKind, &'static str)> {
         ("lease.revoked", Done) => (Ended, "revoked"),
         ("lease.released", Done) => (Ended, "released"),
         ("lease.end_failed", Failed) => (EndFailing, "cannot be ended"),
-        ("lock.set" | "lock.created", Done) => (Lock, "set"),
-        ("lock.lifted" | "lock.removed", Done) => (Lock, "lifted"),
+        ("lock.set", Done) => (Lock, "set"),
+        ("lock.removed", Done) => (Lock, "lifted"),
+        ("lock.lapsed", Done) => (Lock, "over"),
         ("lease.drifted", Done) => (Drift, "altered"),
         ("lease.vanished", Done) => (Drift, "gone"),
         ("lease.adopted", Done) => (Drift, "without a lease"),
@@ -46,6 +45,26 @@ pub(super) fn kind_of(record: &Record) -> Option<(EventKind, &'static str)> {
         ("target.accepted", Done) => (Server, "accepted"),
         _ => return None,
     })
+}
+
+/// How long what a record tells of lasts, as far as it says so.
+pub(super) fn lasts(record: &Record) -> Option<SignedDuration> {
+    let (mut seconds, mut number) = (0_i64, 0_i64);
+    for character in record.details.get("ttl")?.chars() {
+        let unit = match character {
+            'd' => 86_400,
+            'h' => 3_600,
+            'm' => 60,
+            's' => 1,
+            digit => {
+                number = number.checked_mul(10)?.checked_add(digit.to_digit(10)?.into())?;
+                continue;
+            }
+        };
+        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
+        number = 0;
+    }
+    Some(SignedDuration::from_secs(seconds))
 }
 
 /// The event a record tells of, with what else is known; `None`: there is nothing to tell any more.
@@ -134,10 +153,12 @@ fn about_request(mut event: Event, request: Request) -> Option<Event> {
             "used".clone_into(&mut event.what);
         }
         // Decided by rule, or by somebody since: nobody is waited for.
-        EventKind::Request | EventKind::Escalation if request.step().is_none() => return None,
+        EventKind::Reminder if is_break_glass => "for its sign-off".clone_into(&mut event.what),
+        EventKind::Request | EventKind::Escalation | EventKind::Reminder if request.step().is_none() => {
+            return None;
+        }
         // By rule, at once: whoever asked has it already.
         EventKind::Decision if event.what == "approved" && request.reviews.is_empty() => return None,
-        EventKind::Reminder if is_break_glass => "for its sign-off".clone_into(&mut event.what),
         _ => {}
     }
     let asked_why = matches!(
@@ -163,4 +184,33 @@ async fn requester(store: &dyn Store, request: &str) -> Result<Option<Principal>
 /// The mail address an identity provider gave.
 fn mail_of(principal: &Principal) -> Option<String> {
     ["mail", "email"].into_iter().find_map(|name| principal.attributes.get(name)).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        audit::{Digest, Draft},
+        domain::Ttl,
+    };
+
+    #[test]
+    fn a_record_says_how_long_a_lease_lasts() {
+        for seconds in [1, 59, 60, 900, 3600, 5400, 90_061, 366 * 86_400] {
+            let ttl = Ttl::try_from(seconds).unwrap().to_string();
+            let draft = Draft::new(Timestamp::UNIX_EPOCH, Actor::System, "lease.issued", "leases/x");
+            let record = Record::seal(draft.with("ttl", ttl), 1, Digest::GENESIS);
+            assert_eq!(lasts(&record).unwrap().as_secs(), i64::try_from(seconds).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_was_refused_is_not_told_as_done() {
+        let draft = Draft::new(Timestamp::UNIX_EPOCH, Actor::System, "lock.set", "locks/x");
+        let record = |draft| Record::seal(draft, 1, Digest::GENESIS);
+        assert_eq!(kind_of(&record(draft.clone())), Some((EventKind::Lock, "set")));
+        assert_eq!(kind_of(&record(draft.refused("no"))), None);
+    }
 }

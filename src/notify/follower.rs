@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    ChannelSettings, Channels, Event, Notice, NotifyParts, Position, derive,
+    ChannelSettings, Channels, Event, EventKind, Notice, NotifyParts, Position, derive,
     notice::ABOUT,
-    timing::{Timing, is_put_off, timing},
+    timing::{Timing, is_put_off, least, timing},
 };
 use crate::{
     audit::Record,
@@ -155,8 +155,8 @@ impl Follower {
         let mut put_off = BTreeSet::new();
         for record in records {
             let Some(told) = derive::kind_of(record) else { continue };
-            // A request may turn out to be by break-glass: what it is, is known once it was read.
-            if !channels.settings().any(|settings| may_want(settings, told.0)) {
+            let lasts = derive::lasts(record);
+            if !channels.settings().any(|settings| may_want(settings, told.0, lasts)) {
                 continue;
             }
             let Some(event) = derive::event(&*self.parts.store, record, told).await? else { continue };
@@ -240,9 +240,11 @@ impl Follower {
     }
 }
 
-fn may_want(settings: &ChannelSettings, kind: super::EventKind) -> bool {
-    use super::EventKind::{BreakGlass, Request};
-    settings.wants(kind) || (kind == Request && settings.wants(BreakGlass))
+/// Whether a channel may want to hear of something, before anything is read for it. Most leases are too short to be told of.
+fn may_want(settings: &ChannelSettings, kind: EventKind, lasts: Option<SignedDuration>) -> bool {
+    // A request may turn out to be by break-glass.
+    let wants = settings.wants(kind) || (kind == EventKind::Request && settings.wants(EventKind::BreakGlass));
+    wants && (kind != EventKind::Expiring || lasts.is_none_or(|lasts| lasts >= least(settings.lead())))
 }
 
 fn unreadable(error: crate::audit::AuditReadError) -> StoreError {

@@ -60,10 +60,14 @@ pub(super) async fn timing(
     }
 }
 
+/// What lasts less than this is not told of ahead of its end.
+pub(super) fn least(lead: SignedDuration) -> SignedDuration {
+    lead.checked_mul(2).unwrap_or(SignedDuration::MAX)
+}
+
 /// Ahead of an end by `lead`. What lasts hardly longer than that is not told of: whoever just got it knows.
 fn before(until: Timestamp, since: Timestamp, lead: SignedDuration, now: Timestamp) -> Timing {
-    let least = lead.checked_mul(2).unwrap_or(SignedDuration::MAX);
-    if until.duration_since(since) < least || until <= now {
+    if until.duration_since(since) < least(lead) || until <= now {
         return Timing::Never;
     }
     at(until.saturating_sub(lead).unwrap_or(Timestamp::MIN), now)

@@ -7,6 +7,7 @@ mod general;
 mod hostile;
 mod identity;
 mod policies;
+mod notifications;
 mod roles;
 mod sealing;
 mod store;

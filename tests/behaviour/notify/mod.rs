@@ -4,6 +4,6 @@ mod hooks;
 mod mailbox;
 mod mails;
 mod outbox;
-mod receiver;
+pub(crate) mod receiver;
 mod rig;
 mod telling;

@@ -23,25 +23,25 @@ use crate::support::TestCertificates;
 
 /// What was posted.
 #[derive(Debug, Clone)]
-pub(super) struct Post {
-    pub(super) path: String,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: String,
+pub(crate) struct Post {
+    pub(crate) path: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Post {
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.headers["webhook-id"]
     }
 
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
 /// What the receiver does with a post.
 #[derive(Debug, Clone)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Status(u16),
     With(u16, String),
     /// Takes it, and never answers.
@@ -53,8 +53,8 @@ pub(super) enum Answer {
 type Rule = dyn Fn(&Post, usize) -> Answer + Send + Sync;
 
 /// A receiver on a free port.
-pub(super) struct Receiver {
-    pub(super) address: SocketAddr,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
     posts: Arc<Mutex<Vec<Post>>>,
     rule: Arc<Mutex<Arc<Rule>>>,
     serving: JoinHandle<()>,
@@ -67,11 +67,11 @@ impl Drop for Receiver {
 }
 
 impl Receiver {
-    pub(super) async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::with(None).await
     }
 
-    pub(super) async fn in_tls(certificates: &TestCertificates) -> Self {
+    pub(crate) async fn in_tls(certificates: &TestCertificates) -> Self {
         Self::with(Some(acceptor(certificates))).await
     }
 
@@ -104,21 +104,21 @@ impl Receiver {
     }
 
     /// Does this from now on; told are the post and how many there were before it.
-    pub(super) fn does(&self, rule: impl Fn(&Post, usize) -> Answer + Send + Sync + 'static) {
+    pub(crate) fn does(&self, rule: impl Fn(&Post, usize) -> Answer + Send + Sync + 'static) {
         *self.rule.lock().unwrap() = Arc::new(rule);
     }
 
-    pub(super) fn posts(&self) -> Vec<Post> {
+    pub(crate) fn posts(&self) -> Vec<Post> {
         self.posts.lock().unwrap().clone()
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hook/T0P-SECRET", self.address)
     }
 }
 
 /// TLS as a server shows it.
-pub(super) fn acceptor(certificates: &TestCertificates) -> TlsAcceptor {
+pub(crate) fn acceptor(certificates: &TestCertificates) -> TlsAcceptor {
     let chain = CertificateDer::pem_file_iter(certificates.file("server.crt")).unwrap();
     let key = PrivateKeyDer::from_pem_file(certificates.file("server.key")).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

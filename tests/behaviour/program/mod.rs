@@ -11,6 +11,7 @@ mod identities;
 mod leases;
 mod locking;
 mod looking;
+mod notices;
 mod numbers;
 mod people;
 mod policies;
