@@ -3,6 +3,7 @@
 mod asking;
 mod claiming;
 mod clocks;
+mod model;
 mod reviewing;
 
 use std::{sync::Arc, time::Duration};
