@@ -54,7 +54,7 @@ impl Issuer {
         } else if recalled {
             let step = after.step().map_or("sign-off", |step| step.name.as_str());
             changes = changes
-                .record(request_draft(&after, now, Actor::System, "request.recalled").with("step", step));
+                .record(request_draft(&after, now, Actor::System, "request.reminded").with("step", step));
         }
         self.tended(changes).await
     }

@@ -58,7 +58,7 @@ async fn a_request_that_waits_is_recalled_from_time_to_time() {
     for times in 1..=3 {
         world.pass(600);
         eventually("it is recalled", async || {
-            (world.recorded("request.recalled").await == times).then_some(())
+            (world.recorded("request.reminded").await == times).then_some(())
         })
         .await;
     }

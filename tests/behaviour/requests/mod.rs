@@ -5,6 +5,7 @@ mod broken;
 mod claiming;
 mod clocks;
 mod locked;
+mod model;
 mod reviewing;
 
 use std::{sync::Arc, time::Duration};
