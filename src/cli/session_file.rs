@@ -79,7 +79,7 @@ mod tests {
         let state = |name: &str| (name == "XDG_STATE_HOME").then(|| "/state".to_owned());
         assert_eq!(
             path("http://[::1]:7440", state).unwrap(),
-            Path::new("/state/mayfly/sessions/http_____1__7440")
+            Path::new("/state/mayfly/sessions/http______1__7440")
         );
         assert_eq!(
             path("http://../../etc", state).unwrap(),

@@ -4,6 +4,7 @@ mod agreement;
 mod audit;
 mod client;
 mod crash;
+mod emergency;
 mod lease;
 mod outsiders;
 mod people;
@@ -120,5 +121,6 @@ async fn story(
     revoke::act(&mut stage, transcript).await?;
     let bob = agreement::act(&mut stage, transcript).await?;
     outsiders::act(&mut stage, &bob, transcript).await?;
+    emergency::act(&mut stage, transcript).await?;
     audit::act(&mut stage, transcript).await
 }

@@ -154,6 +154,7 @@ async fn requesters_see_their_own_reviewers_what_is_theirs_to_review_and_adminis
     let world = world(&database, reviewed(&database)).await;
     let carol = caller("carol", &["readers"]);
     let first = world.ask(&alice(), asking(60)).await.unwrap().request.id;
+    world.pass(1);
     let second = world.ask(&carol, asking(61)).await.unwrap().request.id;
     world.issuer.review_request(&bob(), first, no()).await.unwrap();
     let seen = async |who, filter: RequestFilter| {
