@@ -25,7 +25,7 @@ pub(super) fn kind_of(record: &Record) -> Option<(EventKind, &'static str)> {
         ("request.cancelled", Done) => (Decision, "cancelled"),
         ("request.expired", Done) => (Decision, "expired"),
         ("request.escalated", Done) => (Escalation, "escalated"),
-        ("request.recalled", Done) => (Reminder, "for a review"),
+        ("request.reminded", Done) => (Reminder, "for a review"),
         ("request.signed_off", Done) => (BreakGlass, "signed off"),
         ("lease.issued" | "grant.opened" | "grant.activated" | "grant.claimed", Done) => {
             (Expiring, "expiring")

@@ -54,13 +54,8 @@ async fn mail_is_sent_over_verified_tls_with_a_login_to_everybody_named() {
 async fn a_mail_server_that_is_not_trusted_knows_no_tls_or_says_nothing_gets_neither_mail_nor_password() {
     let (certificates, others) = (TestCertificates::new(), TestCertificates::new());
     for (way, encryption, authority, words) in [
-        (
-            Way::StartTls,
-            Encryption::StartTls,
-            &others,
-            "the mail server's certificate is not trusted: UnknownIssuer",
-        ),
-        (Way::Tls, Encryption::Tls, &others, "the mail server's certificate is not trusted: UnknownIssuer"),
+        (Way::StartTls, Encryption::StartTls, &others, "the mail server's certificate is not trusted: "),
+        (Way::Tls, Encryption::Tls, &others, "the mail server's certificate is not trusted: "),
         (
             Way::Clear,
             Encryption::StartTls,

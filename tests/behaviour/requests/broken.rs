@@ -161,7 +161,7 @@ async fn it_is_recalled_until_it_is_signed_off() {
     for count in 1..=2 {
         world.pass(3_600);
         crate::support::eventually("it is recalled", async || {
-            (world.recorded("request.recalled").await == count).then_some(())
+            (world.recorded("request.reminded").await == count).then_some(())
         })
         .await;
     }

@@ -175,20 +175,12 @@ impl History {
                 asked.stage = "denied";
             } else if asked.voices.len() == QUORUM {
                 asked.stage = "approved";
-                match asked.extends {
-                    Some(grant) => self.given[grant].until += asked.ttl,
-                    None => {
-                        let id = self.world.grant_of(&after).await.id;
-                        let (ttl, claim_by) = (asked.ttl, now + DAY);
-                        self.given.push(Given {
-                            id,
-                            ttl,
-                            claim_by,
-                            until: 0,
-                            stage: "scheduled",
-                            lease: None,
-                        });
-                    }
+                if let Some(grant) = asked.extends {
+                    self.given[grant].until += asked.ttl;
+                } else {
+                    let id = self.world.grant_of(&after).await.id;
+                    let (ttl, claim_by) = (asked.ttl, now + DAY);
+                    self.given.push(Given { id, ttl, claim_by, until: 0, stage: "scheduled", lease: None });
                 }
             }
         }
