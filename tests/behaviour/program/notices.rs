@@ -68,13 +68,13 @@ async fn a_channel_that_a_reload_brings_is_told_what_happens_from_then_on() {
     home.write_secret("hook.url", &receiver.url());
     home.write_secret("hook.key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
     home.append(&format!("{CHANNEL}events = [\"lock\"]\n"));
-    let changes = served.reload("reloaded").await;
+    let changes = served.reload("notifications.audit").await;
     assert!(changes.contains("notifications.audit is added"), "{changes}");
     let root = served.administrator();
     root.mayfly(&["notice", "test", "audit"]).await.ok();
     root.mayfly(&["lock", "principal", "mallory", "--reason", "<!channel> left"]).await.ok();
     let post = eventually("it is told", async || receiver.posts().into_iter().nth(1)).await;
-    assert_eq!(post.json()["data"]["resource"], "locks/principal:mallory", "{}", post.body);
+    assert_eq!(post.json()["data"]["resource"], "locks/principal/mallory", "{}", post.body);
     assert_eq!(post.json()["data"]["actor"], "administrator");
     served.stop().await;
 }
