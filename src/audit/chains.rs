@@ -82,6 +82,12 @@ struct Mention {
 #[derive(Debug)]
 pub struct ChainVerifier {
     verifier: Verifier,
+    learnt: Learnt,
+}
+
+/// What the records of a chain tell beside what they are sealed for.
+#[derive(Debug, Default)]
+struct Learnt {
     name: Option<String>,
     prints: Vec<Print>,
     mentions: Vec<Mention>,
@@ -91,13 +97,7 @@ pub struct ChainVerifier {
 impl ChainVerifier {
     /// A verifier for a chain of a name, or of the name it gives itself.
     pub fn new(name: Option<String>) -> Self {
-        Self {
-            verifier: Verifier::new(None),
-            name,
-            prints: Vec::new(),
-            mentions: Vec::new(),
-            misplaced: None,
-        }
+        Self { verifier: Verifier::new(None), learnt: Learnt { name, ..Learnt::default() } }
     }
 
     /// Takes the next record as written, and returns it.
@@ -106,7 +106,7 @@ impl ChainVerifier {
     /// When it is not the next record, or not as it was sealed.
     pub fn line(&mut self, line: &str) -> Result<Record, ChainsError> {
         let record = self.verifier.line(line).map_err(|source| self.broken(source))?;
-        self.learn(&record);
+        self.learnt.take(&record);
         Ok(record)
     }
 
@@ -127,8 +127,8 @@ impl ChainVerifier {
     /// # Errors
     /// The first thing that is wrong.
     pub fn lines(&mut self, from: impl BufRead) -> Result<(), ChainsError> {
-        let Self { verifier, name, prints, mentions, misplaced } = self;
-        let taken = verifier.lines_with(from, &mut |record| learn(record, name, prints, mentions, misplaced));
+        let Self { verifier, learnt } = self;
+        let taken = verifier.lines_with(from, &mut |record| learnt.take(record));
         taken.map_err(|source| self.broken(source))
     }
 
@@ -138,35 +138,27 @@ impl ChainVerifier {
     }
 
     fn broken(&self, source: VerifyError) -> ChainsError {
-        ChainsError::Chain { chain: self.name.clone(), source }
-    }
-
-    fn learn(&mut self, record: &Record) {
-        learn(record, &mut self.name, &mut self.prints, &mut self.mentions, &mut self.misplaced);
+        ChainsError::Chain { chain: self.learnt.name.clone(), source }
     }
 }
 
-fn learn(
-    record: &Record,
-    name: &mut Option<String>,
-    prints: &mut Vec<Print>,
-    mentions: &mut Vec<Mention>,
-    misplaced: &mut Option<(u64, String)>,
-) {
-    prints.push(record.hash.0.first_chunk().copied().unwrap_or_default());
-    if record.action != "server.started" {
-        return;
-    }
-    if let Some(says) = record.details.get(REPLICA) {
-        let is = name.get_or_insert_with(|| says.clone());
-        if is != says && misplaced.is_none() {
-            *misplaced = Some((record.seq, says.clone()));
+impl Learnt {
+    fn take(&mut self, record: &Record) {
+        self.prints.push(record.hash.0.first_chunk().copied().unwrap_or_default());
+        if record.action != "server.started" {
+            return;
         }
-    }
-    let others = record.details.get(OTHER_CHAINS).map(String::as_str).unwrap_or_default();
-    for (chain, head) in others.split(' ').filter_map(|other| other.split_once('=')) {
-        if let Ok(head) = head.parse() {
-            mentions.push(Mention { seq: record.seq, chain: chain.to_owned(), head });
+        if let Some(says) = record.details.get(REPLICA) {
+            let is = self.name.get_or_insert_with(|| says.clone());
+            if is != says && self.misplaced.is_none() {
+                self.misplaced = Some((record.seq, says.clone()));
+            }
+        }
+        let others = record.details.get(OTHER_CHAINS).map(String::as_str).unwrap_or_default();
+        for (chain, head) in others.split(' ').filter_map(|other| other.split_once('=')) {
+            if let Ok(head) = head.parse() {
+                self.mentions.push(Mention { seq: record.seq, chain: chain.to_owned(), head });
+            }
         }
     }
 }
@@ -209,7 +201,7 @@ impl ChainsVerifier {
     /// # Errors
     /// When something is wrong with it.
     pub fn add(&mut self, chain: ChainVerifier) -> Result<(), ChainsError> {
-        let ChainVerifier { verifier, name, prints, mentions, misplaced } = chain;
+        let ChainVerifier { verifier, learnt: Learnt { name, prints, mentions, misplaced } } = chain;
         let verified =
             verifier.finish().map_err(|source| ChainsError::Chain { chain: name.clone(), source })?;
         let Some(name) = name else {

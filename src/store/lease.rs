@@ -9,9 +9,7 @@ use tokio::sync::broadcast;
 use super::{ApplyError, BeginError, EntryChange, StoreError};
 use crate::{
     audit::Draft,
-    domain::{
-        Lease, LeaseEvent, LeaseId, LeaseLimits, LeaseState, PrincipalName, RoleName, StateName, TargetName,
-    },
+    domain::{Lease, LeaseEvent, LeaseId, LeaseLimits, PrincipalName, RoleName, StateName, TargetName},
 };
 
 /// A lease about to begin: PROVISIONING, with its final account name.
@@ -33,6 +31,33 @@ pub enum Begun {
     /// The same principal asked for the same terms under the same idempotency key before: that lease, as it is now. Nothing
     /// was written. A lease that is FAILED delivered nothing and does not count: the request is made anew.
     Repeated(Lease),
+}
+
+impl NewLease {
+    /// What came of an earlier request under the same idempotency key.
+    ///
+    /// # Errors
+    /// [`BeginError::KeyReused`] when its terms were others.
+    pub(super) fn repeats(&self, earlier: Lease) -> Result<Begun, BeginError> {
+        let (one, other) = (&earlier.terms, &self.lease.terms);
+        let same = earlier.role == self.lease.role && one.ttl == other.ttl && one.purpose == other.purpose;
+        if same { Ok(Begun::Repeated(earlier)) } else { Err(BeginError::KeyReused(Box::new(earlier))) }
+    }
+
+    /// Whether there is room for it beside those that are live: of its principal under its role, and in all.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    pub(super) fn fits(&self, (own, all): (u32, u32)) -> Result<(), BeginError> {
+        let LeaseLimits { per_principal, total } = self.limits;
+        if own >= per_principal {
+            return Err(BeginError::PrincipalLimit { live: own, limit: per_principal });
+        }
+        if all >= total {
+            return Err(BeginError::RoleLimit { live: all, limit: total });
+        }
+        Ok(())
+    }
 }
 
 /// Which leases; an empty filter means all of them. Conditions are joined by "and".
@@ -97,29 +122,6 @@ impl Tally {
     /// Of a target without leases.
     pub fn none(target: TargetName) -> Self {
         Self { target, provisioning: 0, active: 0, ending: 0, overdue: 0, overdue_since: None }
-    }
-
-    /// Counts a lease as it stands at `now`.
-    pub fn count(&mut self, lease: &Lease, now: Timestamp) {
-        let overdue_since = match &lease.state {
-            LeaseState::Provisioning { deadline } => {
-                self.provisioning += 1;
-                Some(*deadline).filter(|deadline| *deadline <= now)
-            }
-            LeaseState::Active { expires_at } => {
-                self.active += 1;
-                Some(*expires_at).filter(|expires_at| *expires_at <= now)
-            }
-            LeaseState::Ending { since, .. } => {
-                self.ending += 1;
-                Some(*since)
-            }
-            LeaseState::Ended { .. } => return,
-        };
-        if let Some(since) = overdue_since {
-            self.overdue += 1;
-            self.overdue_since = Some(self.overdue_since.map_or(since, |first| first.min(since)));
-        }
     }
 }
 
@@ -226,25 +228,7 @@ pub trait LeaseStore: Send + Sync {
     ///
     /// # Errors
     /// When the store fails.
-    async fn tally(&self, now: Timestamp) -> Result<Vec<Tally>, StoreError> {
-        // For a store that has no quicker way: every lease is looked at.
-        let mut tallies = Vec::new();
-        for (target, _) in self.live_by_target().await? {
-            let states = vec![StateName::Provisioning, StateName::Active, StateName::Ending];
-            let filter = LeaseFilter { states, target: Some(target.clone()), ..LeaseFilter::default() };
-            let (mut tally, mut before) = (Tally::none(target), None);
-            loop {
-                let page = self.list(&filter, PageRequest { size: 500, before }).await?;
-                page.items.iter().for_each(|lease| tally.count(lease, now));
-                before = page.next;
-                if before.is_none() {
-                    break;
-                }
-            }
-            tallies.push(tally);
-        }
-        Ok(tallies)
-    }
+    async fn tally(&self, now: Timestamp) -> Result<Vec<Tally>, StoreError>;
 
     /// How many leases are live under a role: for one principal, and in all.
     ///

@@ -15,8 +15,8 @@ use crate::{
     audit::Draft,
     domain::{Lease, LeaseEvent, LeaseId, LeaseLimits, PrincipalName, RoleName, TargetName},
     store::{
-        ApplyError, BeginError, Begun, DueElsewhere, EntryChange, LeaseFilter, LeaseStore, NewLease, Page,
-        PageRequest, StoreError, Tally, entry::check_changes,
+        ApplyError, BeginError, Begun, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest,
+        StoreError, Tally, entry::check_changes,
     },
 };
 
@@ -27,9 +27,8 @@ const MOST: u32 = 10_000;
 impl LeaseStore for PostgresStore {
     async fn begin(&self, new: NewLease, audit: Draft) -> Result<Begun, BeginError> {
         let encoded = Encoded::of(&new.lease)?;
-        let NewLease { lease, limits, entries } = new;
-        check_changes(&entries)?;
-        self.writer.run(Begin { lease, limits, entries, encoded, audit }).await
+        check_changes(&new.entries)?;
+        self.writer.run(Begin { new, encoded, audit }).await
     }
 
     async fn apply(
@@ -102,24 +101,23 @@ impl LeaseStore for PostgresStore {
 }
 
 struct Begin {
-    lease: Lease,
-    limits: LeaseLimits,
-    entries: Vec<EntryChange>,
+    new: NewLease,
     encoded: Encoded,
     audit: Draft,
 }
 
 impl Begin {
     fn key(&self) -> Option<Key> {
-        let key = self.lease.idempotency_key.clone()?;
-        Some((self.lease.principal.name.as_str().to_owned(), key))
+        let lease = &self.new.lease;
+        let key = lease.idempotency_key.clone()?;
+        Some((lease.principal.name.as_str().to_owned(), key))
     }
 
     /// Whose limits are to be looked at; `None`: there are none, so nobody need wait for anybody.
     fn limited(&self) -> Option<Holder> {
-        let LeaseLimits { per_principal, total } = self.limits;
-        let holder = || (self.lease.role.as_str().to_owned(), self.lease.principal.name.as_str().to_owned());
-        (per_principal < u32::MAX || total < u32::MAX).then(holder)
+        let NewLease { lease, limits: LeaseLimits { per_principal, total }, .. } = &self.new;
+        let holder = || (lease.role.as_str().to_owned(), lease.principal.name.as_str().to_owned());
+        (*per_principal < u32::MAX || *total < u32::MAX).then(holder)
     }
 }
 
@@ -130,41 +128,25 @@ impl Work for Begin {
     fn needs(&self, needs: &mut Needs) {
         needs.keys.extend(self.key());
         needs.limited.extend(self.limited());
-        needs.entries_of(&self.entries);
+        needs.entries_of(&self.new.entries);
     }
 
     fn run(&self, ledger: &mut Ledger<'_>) -> Result<Begun, BeginError> {
         if let Some(earlier) = self.key().and_then(|key| ledger.by_key(&key)) {
-            return if same_terms(earlier, &self.lease) {
-                Ok(Begun::Repeated(earlier.clone()))
-            } else {
-                Err(BeginError::KeyReused(Box::new(earlier.clone())))
-            };
+            return self.new.repeats(earlier.clone());
         }
-        if !ledger.stand(&self.entries) {
+        if !ledger.stand(&self.new.entries) {
             return Err(BeginError::Conflict);
         }
         if let Some(holder) = self.limited() {
-            let (own, all) = ledger.live(&holder);
-            if own >= self.limits.per_principal {
-                return Err(BeginError::PrincipalLimit { live: own, limit: self.limits.per_principal });
-            }
-            if all >= self.limits.total {
-                return Err(BeginError::RoleLimit { live: all, limit: self.limits.total });
-            }
+            self.new.fits(ledger.live(&holder))?;
         }
         let record = ledger.seal(self.audit.clone())?;
-        ledger.insert(&self.lease, self.encoded.clone());
-        ledger.change_entries(&self.entries);
+        ledger.insert(&self.new.lease, self.encoded.clone());
+        ledger.change_entries(&self.new.entries);
         ledger.append(record);
-        Ok(Begun::Fresh(self.lease.clone()))
+        Ok(Begun::Fresh(self.new.lease.clone()))
     }
-}
-
-fn same_terms(earlier: &Lease, asked: &Lease) -> bool {
-    earlier.role == asked.role
-        && earlier.terms.ttl == asked.terms.ttl
-        && earlier.terms.purpose == asked.terms.purpose
 }
 
 struct Apply {

@@ -47,7 +47,7 @@ use self::{
     failure::Failure,
     listener::ListenerParts,
     readers::Readers,
-    row::{digest, parsed, plain, unsigned},
+    row::{digest, plain, unsigned},
     session::Session,
     writer::{Announcements, Writer, WriterParts},
 };
@@ -158,9 +158,7 @@ impl Beginning {
         let row = raised.first().ok_or_else(Failure::disconnected)?;
         let head = ChainHead { seq: unsigned(row, 1)?, hash: digest(row, 2)? };
         let epoch = plain(row, 0)?;
-        let found = session.query("SELECT instance FROM installation", &[]).await?;
-        let instance =
-            found.first().map(|row| parsed(row, 0)).transpose()?.ok_or_else(Failure::disconnected)?;
+        let instance = server::instance(&session).await?;
         let offset = measure(&session, clock).await?;
         Ok(Self { epoch, head, instance, offset })
     }

@@ -11,9 +11,9 @@ use super::{
     failure::Failure,
     lease_row::{self, Encoded, lease_columns},
     migrate,
-    row::{digest, parsed, plain, signed, to_json, unsigned},
+    row::{digest, plain, signed, to_json, unsigned},
     secret::{self, select_secrets},
-    server,
+    server::{self, instance},
     session::Session,
     statements::{ADD_ENTRIES, ADD_KEYS, APPEND, INSERT_LEASES, INSERT_TOKEN},
     token,
@@ -130,13 +130,6 @@ pub async fn export(
         records(&session, &chain, &mut outlet).await?;
     }
     outlet.end()
-}
-
-async fn instance(session: &Session) -> Result<InstanceId, Failure> {
-    match rows(session, "SELECT instance FROM installation", &[]).await?.first() {
-        Some(row) => parsed(row, 0),
-        None => Err(Failure::disconnected()),
-    }
 }
 
 /// Which installation a store belongs to, and what is kept there of a target's administration password. It may be in service.

@@ -9,11 +9,12 @@ use super::{
     failure::Failure,
     ledger::{Ledger, Needs},
     row::{moment, parsed, plain},
+    session::Session,
     writer::Work,
 };
 use crate::{
     audit::Draft,
-    domain::TargetName,
+    domain::{InstanceId, TargetName},
     store::{KnownServer, ServerStore, StoreError},
 };
 
@@ -24,6 +25,12 @@ pub(super) const AFTER: &str =
 /// A server known to answer for a target, from a row.
 pub(super) fn read(row: &Row) -> Result<(TargetName, KnownServer), Failure> {
     Ok((parsed(row, 0)?, KnownServer { identity: plain(row, 1)?, since: moment(row, 2)? }))
+}
+
+/// Which installation the store belongs to.
+pub(super) async fn instance(session: &Session) -> Result<InstanceId, Failure> {
+    let found = session.query("SELECT instance FROM installation", &[]).await?;
+    found.first().map(|row| parsed(row, 0)).transpose()?.ok_or_else(Failure::disconnected)
 }
 
 #[async_trait]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     audit::Draft,
-    domain::{Lease, LeaseEvent, LeaseId, LeaseLimits, PrincipalName, RoleName, TargetName},
+    domain::{Lease, LeaseEvent, LeaseId, PrincipalName, RoleName, TargetName},
     store::{
         ApplyError, BeginError, Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, StoreError,
         Tally, entry::check_changes,
@@ -116,23 +116,20 @@ fn begin(
     encoded: &Encoded,
     audit: Draft,
 ) -> Result<Begun, BeginError> {
-    let lease = new.lease;
-    if let Some(earlier) = by_key(ledger.connection, &lease).map_err(write_failed)? {
-        return if same_terms(&earlier, &lease) {
-            Ok(Begun::Repeated(earlier))
-        } else {
-            Err(BeginError::KeyReused(Box::new(earlier)))
-        };
+    let lease = &new.lease;
+    if let Some(earlier) = by_key(ledger.connection, lease).map_err(write_failed)? {
+        return new.repeats(earlier);
     }
     if !entry::stand(ledger.connection, &new.entries).map_err(write_failed)? {
         return Err(BeginError::Conflict);
     }
-    check_limits(ledger.connection, &lease, new.limits)?;
+    let live = lease_query::live_under_role(ledger.connection, &lease.role, &lease.principal.name);
+    new.fits(live.map_err(write_failed)?)?;
     entry::carry_out(ledger, &new.entries)?;
-    lease_row::insert(ledger.connection, &lease, encoded).map_err(write_failed)?;
+    lease_row::insert(ledger.connection, lease, encoded).map_err(write_failed)?;
     ledger.append(audit)?;
-    ledger.announce(&lease);
-    Ok(Begun::Fresh(lease))
+    ledger.announce(lease);
+    Ok(Begun::Fresh(new.lease))
 }
 
 fn by_key(connection: &Connection, lease: &Lease) -> rusqlite::Result<Option<Lease>> {
@@ -145,24 +142,6 @@ fn by_key(connection: &Connection, lease: &Lease) -> rusqlite::Result<Option<Lea
         ))?
         .query_row(params![lease.principal.name.as_str(), key], lease_row::read)
         .optional()
-}
-
-fn same_terms(earlier: &Lease, asked: &Lease) -> bool {
-    earlier.role == asked.role
-        && earlier.terms.ttl == asked.terms.ttl
-        && earlier.terms.purpose == asked.terms.purpose
-}
-
-fn check_limits(connection: &Connection, lease: &Lease, limits: LeaseLimits) -> Result<(), BeginError> {
-    let (own, all) =
-        lease_query::live_under_role(connection, &lease.role, &lease.principal.name).map_err(write_failed)?;
-    if own >= limits.per_principal {
-        return Err(BeginError::PrincipalLimit { live: own, limit: limits.per_principal });
-    }
-    if all >= limits.total {
-        return Err(BeginError::RoleLimit { live: all, limit: limits.total });
-    }
-    Ok(())
 }
 
 fn apply(

@@ -60,13 +60,10 @@ pub fn verify_chains(
     let names = former_chains(&connection).map_err(|error| unreadable(read_failed(error)))?;
     let mut all = ChainsVerifier::knowing(known);
     for name in &names {
-        let sql = "SELECT seq, record, hash FROM former_audit WHERE replica = ?3 AND seq >= ?1 ORDER BY seq LIMIT ?2";
-        all.add(one_chain(&connection, Some(name), sql)?)?;
+        all.add(one_chain(&connection, Some(name), true)?)?;
     }
     let own = if names.is_empty() { None } else { Some(EMBEDDED) };
-    let sql =
-        "SELECT seq, record, hash FROM audit WHERE seq >= ?1 AND (?3 IS NULL OR TRUE) ORDER BY seq LIMIT ?2";
-    all.add(one_chain(&connection, own, sql)?)?;
+    all.add(one_chain(&connection, own, false)?)?;
     all.finish(true)
 }
 
@@ -79,23 +76,25 @@ fn former_chains(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
-fn one_chain(connection: &Connection, name: Option<&str>, sql: &str) -> Result<ChainVerifier, ChainsError> {
+fn one_chain(
+    connection: &Connection,
+    name: Option<&str>,
+    is_former: bool,
+) -> Result<ChainVerifier, ChainsError> {
     let mut chain = ChainVerifier::new(name.map(str::to_owned));
-    let mut from = i64::MIN;
+    let mut after = None;
     loop {
-        let row = |row: &rusqlite::Row<'_>| {
-            Ok(AuditRow { seq: unsigned(row, 0)?, record: row.get(1)?, hash: Digest(row.get(2)?) })
+        let rows = match name.filter(|_| is_former) {
+            Some(replica) => former_rows(connection, replica, after),
+            None => rows(connection, after),
         };
-        let rows: rusqlite::Result<Vec<AuditRow>> = connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_map(params![from, STEP, name], row)?.collect());
         let rows = rows.map_err(|error| chain.unreadable(read_failed(error)))?;
         let Some(last) = rows.last().map(|row| row.seq) else { return Ok(chain) };
         for row in rows {
             // The columns beside the text must not contradict it: the store takes its place in the chain from them.
             chain.stored(&row.record, row.seq, row.hash)?;
         }
-        from = signed(last.saturating_add(1));
+        after = Some(last);
     }
 }
 
@@ -129,14 +128,31 @@ struct AuditRow {
     hash: Digest,
 }
 
+/// From the very first row, also one that somebody moved below zero.
+fn from(after: Option<u64>) -> i64 {
+    after.map_or(i64::MIN, |seq| signed(seq.saturating_add(1)))
+}
+
+fn audit_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditRow> {
+    Ok(AuditRow { seq: unsigned(row, 0)?, record: row.get(1)?, hash: Digest(row.get(2)?) })
+}
+
 fn rows(connection: &Connection, after: Option<u64>) -> rusqlite::Result<Vec<AuditRow>> {
-    // From the very first row, also one that somebody moved below zero.
-    let from = after.map_or(i64::MIN, |seq| signed(seq.saturating_add(1)));
-    let row = |row: &rusqlite::Row<'_>| {
-        Ok(AuditRow { seq: unsigned(row, 0)?, record: row.get(1)?, hash: Digest(row.get(2)?) })
-    };
     connection
         .prepare_cached("SELECT seq, record, hash FROM audit WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?
-        .query_map(params![from, STEP], row)?
+        .query_map(params![from(after), STEP], audit_row)?
+        .collect()
+}
+
+fn former_rows(
+    connection: &Connection,
+    replica: &str,
+    after: Option<u64>,
+) -> rusqlite::Result<Vec<AuditRow>> {
+    connection
+        .prepare_cached(
+            "SELECT seq, record, hash FROM former_audit WHERE replica = ?3 AND seq >= ?1 ORDER BY seq LIMIT ?2",
+        )?
+        .query_map(params![from(after), STEP, replica], audit_row)?
         .collect()
 }

@@ -67,10 +67,7 @@ impl SecretStore for SqliteStore {
 
     async fn secrets(&self) -> Result<Vec<(TargetName, KeptSecret)>, StoreError> {
         self.readers
-            .read(|connection| {
-                let sql = format!("SELECT {COLUMNS} FROM administration_secret ORDER BY target");
-                connection.prepare_cached(&sql)?.query_map([], kept)?.collect()
-            })
+            .read(|connection| connection.prepare_cached(&all())?.query_map([], kept)?.collect())
             .await
     }
 
