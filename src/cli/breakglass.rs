@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     CliError, Context, CredentialFormat, Exit, creds, duration,
     error::printable,
+    pages,
     request::{One, present, table_of},
     view,
     view_request::RequestView,
@@ -113,17 +114,14 @@ async fn list(args: &LsArgs, context: &mut Context) -> Result<Exit, CliError> {
         requests: Vec<RequestView>,
     }
     let connection = context.connect()?;
-    let (mut requests, mut page_token) = (Vec::new(), String::new());
-    loop {
-        let message = proto::ListBreakGlassUsesRequest { page_size: 500, page_token, all: args.all };
-        let reply = connection.break_glass().list_break_glass_uses(connection.call(message)).await;
+    let requests = pages::all(async |page_size, page_token| {
+        let request =
+            connection.call(proto::ListBreakGlassUsesRequest { page_size, page_token, all: args.all });
+        let reply = connection.break_glass().list_break_glass_uses(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        requests.extend(reply.requests);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        Ok((reply.requests, reply.next_page_token))
+    })
+    .await?;
     if context.output.is_json() {
         context.output.json(&Reply { requests: requests.iter().map(RequestView::from).collect() })?;
     } else if requests.is_empty() {

@@ -7,14 +7,12 @@ use serde::Serialize;
 use super::{
     CliError, Connection, Context, Exit, duration,
     error::printable,
+    pages,
     table::{self, Cell, Column},
     view,
     view_request::{GrantView, grant_cell, grant_text},
 };
 use crate::api::proto;
-
-/// The most that the API gives at once.
-const PAGE: usize = 500;
 
 /// Subcommands of `mayfly grant`.
 #[derive(Debug, Subcommand)]
@@ -178,26 +176,14 @@ async fn collect(
     limit: usize,
     connection: &Connection,
 ) -> Result<(Vec<proto::Grant>, bool), CliError> {
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    let mut grants = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let wanted = PAGE.min(limit.saturating_sub(grants.len()));
-        let message = proto::ListGrantsRequest {
-            page_size: i32::try_from(wanted).unwrap_or(i32::MAX),
-            page_token,
-            filter: Some(filter.clone()),
-        };
-        let reply = connection.grants().list_grants(connection.call(message)).await;
+    pages::up_to(limit, async |page_size, page_token| {
+        let filter = Some(filter.clone());
+        let request = connection.call(proto::ListGrantsRequest { page_size, page_token, filter });
+        let reply = connection.grants().list_grants(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        grants.extend(reply.grants);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() || grants.len() >= limit {
-            let more = !page_token.is_empty() || grants.len() > limit;
-            grants.truncate(limit);
-            return Ok((grants, more));
-        }
-    }
+        Ok((reply.grants, reply.next_page_token))
+    })
+    .await
 }
 
 const COLUMNS: [Column; 7] = [

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{
     CliError, Connection, Context, Exit, duration,
     error::printable,
-    login, prompt, session_file,
+    login, pages, prompt, session_file,
     table::{self, Cell, Column, Paint},
     view,
 };
@@ -205,17 +205,14 @@ async fn list(args: LsArgs, context: &mut Context) -> Result<Exit, CliError> {
         invitations: Vec<InvitationView>,
     }
     let connection = context.connect()?;
-    let (mut invitations, mut page_token) = (Vec::new(), String::new());
-    loop {
-        let asked = proto::ListInvitationsRequest { page_size: 500, page_token, everybody: args.all };
-        let reply = connection.invitations().list_invitations(connection.call(asked)).await;
+    let invitations = pages::all(async |page_size, page_token| {
+        let request =
+            connection.call(proto::ListInvitationsRequest { page_size, page_token, everybody: args.all });
+        let reply = connection.invitations().list_invitations(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        invitations.extend(reply.invitations);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        Ok((reply.invitations, reply.next_page_token))
+    })
+    .await?;
     let now = context.clock.now();
     if context.output.is_json() {
         let invitations = invitations.iter().map(|invitation| InvitationView::of(invitation, now)).collect();

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     CliError, Context, Exit, duration,
     error::printable,
+    pages,
     table::{self, Cell, Column, Paint},
     view,
 };
@@ -173,18 +174,13 @@ async fn list(context: &mut Context) -> Result<Exit, CliError> {
         locks: Vec<LockView>,
     }
     let connection = context.connect()?;
-    let mut locks = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = connection.call(proto::ListLocksRequest { page_size: 500, page_token });
+    let locks = pages::all(async |page_size, page_token| {
+        let request = connection.call(proto::ListLocksRequest { page_size, page_token });
         let reply = connection.locks().list_locks(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        locks.extend(reply.locks);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        Ok((reply.locks, reply.next_page_token))
+    })
+    .await?;
     if context.output.is_json() {
         context.output.json(&Reply { locks: locks.iter().map(LockView::from).collect() })?;
     } else {

@@ -35,6 +35,7 @@ pub mod login;
 mod moment;
 pub mod notice;
 mod output;
+mod pages;
 pub mod policy;
 mod prompt;
 pub mod reconcile;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     CliError, Context, Exit, duration,
     error::printable,
+    pages,
     table::{self, Cell, Column, Paint},
     view,
 };
@@ -107,20 +108,18 @@ async fn list(args: ListArgs, context: &mut Context) -> Result<Exit, CliError> {
         State::Sent => proto::NoticeState::Sent,
         State::Dead => proto::NoticeState::Dead,
     });
-    let (mut notices, mut page_token) = (Vec::new(), String::new());
-    loop {
-        let channel = args.channel.clone();
-        let state = state.into();
-        let request =
-            connection.call(proto::ListNoticesRequest { page_size: 500, page_token, channel, state });
+    let notices = pages::all(async |page_size, page_token| {
+        let request = connection.call(proto::ListNoticesRequest {
+            page_size,
+            page_token,
+            channel: args.channel.clone(),
+            state: state.into(),
+        });
         let reply = connection.notices().list_notices(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        notices.extend(reply.notices);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        Ok((reply.notices, reply.next_page_token))
+    })
+    .await?;
     if context.output.is_json() {
         context.output.json(&Reply { notices: notices.iter().map(NoticeView::from).collect() })?;
     } else {

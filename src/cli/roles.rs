@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    CliError, Context, Exit, duration,
+    CliError, Context, Exit, duration, pages,
     table::{self, Cell, Column, Paint},
     view, view_request,
 };
@@ -77,19 +77,13 @@ async fn list(context: &mut Context) -> Result<Exit, CliError> {
         roles: Vec<RoleView>,
     }
     let connection = context.connect()?;
-    let mut roles = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = connection.call(proto::ListRolesRequest { page_size: 500, page_token });
-        let reply =
-            connection.roles().list_roles(request).await.map_err(|status| connection.explain(&status))?;
-        let reply = reply.into_inner();
-        roles.extend(reply.roles);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let roles = pages::all(async |page_size, page_token| {
+        let request = connection.call(proto::ListRolesRequest { page_size, page_token });
+        let reply = connection.roles().list_roles(request).await;
+        let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
+        Ok((reply.roles, reply.next_page_token))
+    })
+    .await?;
     if context.output.is_json() {
         context.output.json(&Reply { roles: roles.iter().map(RoleView::from).collect() })?;
     } else if roles.is_empty() {

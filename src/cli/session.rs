@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     CliError, Context, Exit, duration,
     error::printable,
+    pages,
     table::{self, Cell, Column, Paint},
     view,
 };
@@ -90,22 +91,18 @@ async fn list(args: LsArgs, context: &mut Context) -> Result<Exit, CliError> {
     }
     let connection = context.connect()?;
     let principal = args.principal.unwrap_or_default();
-    let (mut sessions, mut page_token) = (Vec::new(), String::new());
-    loop {
+    let sessions = pages::all(async |page_size, page_token| {
         let request = connection.call(proto::ListSignInSessionsRequest {
-            page_size: 500,
+            page_size,
             page_token,
             principal: principal.clone(),
             everybody: args.all,
         });
         let reply = connection.sessions().list_sign_in_sessions(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        sessions.extend(reply.sessions);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        Ok((reply.sessions, reply.next_page_token))
+    })
+    .await?;
     if context.output.is_json() {
         context.output.json(&Reply { sessions: sessions.iter().map(SessionView::from).collect() })?;
     } else {

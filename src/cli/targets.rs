@@ -9,7 +9,7 @@ use serde::Serialize;
 pub use accept::AcceptArgs;
 
 use super::{
-    CliError, Connection, Context, Exit, duration, rotate,
+    CliError, Connection, Context, Exit, duration, pages, rotate,
     table::{self, Cell, Column, Paint},
     view,
 };
@@ -59,18 +59,13 @@ pub async fn run(command: TargetsCommand, context: &mut Context) -> Result<Exit,
 
 /// All targets there are.
 pub(super) async fn all(connection: &Connection) -> Result<Vec<proto::Target>, CliError> {
-    let mut targets = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = connection.call(proto::ListTargetsRequest { page_size: 500, page_token });
+    pages::all(async |page_size, page_token| {
+        let request = connection.call(proto::ListTargetsRequest { page_size, page_token });
         let reply = connection.targets().list_targets(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        targets.extend(reply.targets);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() {
-            return Ok(targets);
-        }
-    }
+        Ok((reply.targets, reply.next_page_token))
+    })
+    .await
 }
 
 async fn list(context: &mut Context) -> Result<Exit, CliError> {

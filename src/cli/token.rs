@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     CliError, Context, Exit, duration,
     error::printable,
+    pages,
     table::{self, Cell, Column, Paint},
     view,
 };
@@ -146,18 +147,13 @@ async fn list(context: &mut Context) -> Result<Exit, CliError> {
         tokens: Vec<TokenView>,
     }
     let connection = context.connect()?;
-    let mut tokens = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = connection.call(proto::ListTokensRequest { page_size: 500, page_token });
+    let tokens = pages::all(async |page_size, page_token| {
+        let request = connection.call(proto::ListTokensRequest { page_size, page_token });
         let reply = connection.tokens().list_tokens(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        tokens.extend(reply.tokens);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        Ok((reply.tokens, reply.next_page_token))
+    })
+    .await?;
     if context.output.is_json() {
         context.output.json(&Reply { tokens: tokens.iter().map(TokenView::from).collect() })?;
     } else {

@@ -6,16 +6,13 @@ use serde::Serialize;
 
 use super::{
     super::{
-        CliError, Connection, Context, Exit,
+        CliError, Connection, Context, Exit, pages,
         table::{self, Cell, Column},
         view,
     },
     FilterArgs, state, when,
 };
 use crate::api::proto;
-
-/// The most that the API gives at once.
-const PAGE: usize = 500;
 
 const EXAMPLES: &str = "Examples:
   mayfly lease ls --state active --role orders-read
@@ -64,26 +61,14 @@ pub(super) async fn run(args: LsArgs, context: &mut Context) -> Result<Exit, Cli
 }
 
 async fn collect(args: &LsArgs, connection: &Connection) -> Result<(Vec<proto::Lease>, bool), CliError> {
-    let limit = if args.limit == 0 { usize::MAX } else { args.limit };
-    let mut leases = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let wanted = PAGE.min(limit.saturating_sub(leases.len()));
-        let message = proto::ListLeasesRequest {
-            page_size: i32::try_from(wanted).unwrap_or(i32::MAX),
-            page_token,
-            filter: Some(args.filter.to_proto()),
-        };
-        let reply = connection.leases().list_leases(connection.call(message)).await;
+    pages::up_to(args.limit, async |page_size, page_token| {
+        let filter = Some(args.filter.to_proto());
+        let request = connection.call(proto::ListLeasesRequest { page_size, page_token, filter });
+        let reply = connection.leases().list_leases(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        leases.extend(reply.leases);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() || leases.len() >= limit {
-            let more = !page_token.is_empty() || leases.len() > limit;
-            leases.truncate(limit);
-            return Ok((leases, more));
-        }
-    }
+        Ok((reply.leases, reply.next_page_token))
+    })
+    .await
 }
 
 const COLUMNS: [Column; 6] = [

@@ -5,15 +5,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::super::{
-    CliError, Connection, Context, Exit, duration,
+    CliError, Connection, Context, Exit, duration, pages,
     table::{self, Cell, Column},
     view,
     view_request::{RequestView, request_cell},
 };
 use crate::api::proto;
-
-/// The most that the API gives at once.
-const PAGE: usize = 500;
 
 /// Arguments of `mayfly request ls`.
 #[derive(Debug, Args)]
@@ -119,26 +116,14 @@ async fn collect(
     limit: usize,
     connection: &Connection,
 ) -> Result<(Vec<proto::AccessRequest>, bool), CliError> {
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    let mut requests = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let wanted = PAGE.min(limit.saturating_sub(requests.len()));
-        let message = proto::ListRequestsRequest {
-            page_size: i32::try_from(wanted).unwrap_or(i32::MAX),
-            page_token,
-            filter: Some(filter.clone()),
-        };
-        let reply = connection.requests().list_requests(connection.call(message)).await;
+    pages::up_to(limit, async |page_size, page_token| {
+        let filter = Some(filter.clone());
+        let request = connection.call(proto::ListRequestsRequest { page_size, page_token, filter });
+        let reply = connection.requests().list_requests(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        requests.extend(reply.requests);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() || requests.len() >= limit {
-            let more = !page_token.is_empty() || requests.len() > limit;
-            requests.truncate(limit);
-            return Ok((requests, more));
-        }
-    }
+        Ok((reply.requests, reply.next_page_token))
+    })
+    .await
 }
 
 /// The columns of a table of requests.

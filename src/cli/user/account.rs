@@ -12,6 +12,7 @@ use crate::{
     cli::{
         CliError, Context, Exit, duration,
         error::printable,
+        pages,
         table::{self, Cell, Column, Paint},
         view,
     },
@@ -136,17 +137,13 @@ pub(super) async fn list(context: &mut Context) -> Result<Exit, CliError> {
         users: Vec<UserView>,
     }
     let connection = context.connect()?;
-    let (mut users, mut page_token) = (Vec::new(), String::new());
-    loop {
-        let request = connection.call(proto::ListUsersRequest { page_size: 500, page_token });
+    let mut users = pages::all(async |page_size, page_token| {
+        let request = connection.call(proto::ListUsersRequest { page_size, page_token });
         let reply = connection.users().list_users(request).await;
         let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
-        users.extend(reply.users);
-        page_token = reply.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        Ok((reply.users, reply.next_page_token))
+    })
+    .await?;
     users.reverse();
     let now = context.clock.now();
     if context.output.is_json() {
