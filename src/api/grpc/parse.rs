@@ -56,6 +56,12 @@ impl Fields {
     }
 }
 
+/// What the field `name` of a message names, when nothing else in the message can be wrong.
+pub(super) fn named<T: FromStr<Err: Display>>(collection: &str, name: &str) -> Result<T, Status> {
+    let mut fields = Fields::default();
+    fields.take("name", resource(collection, name)).ok_or_else(|| fields.refuse())
+}
+
 /// A field that must not be empty, with or without the collection of its resource name: `roles/orders` or `orders`.
 pub(super) fn resource<T: FromStr>(collection: &str, text: &str) -> Result<T, T::Err> {
     let bare = text.strip_prefix(collection).and_then(|rest| rest.strip_prefix('/'));

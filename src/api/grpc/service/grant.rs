@@ -10,7 +10,7 @@ use super::{
         call::{Call, Shared},
         convert as convert_lease, convert_request as convert,
         page::{self, Listing},
-        parse::{self, Fields, resource},
+        parse::{self, Fields, named, resource},
     },
     request::said,
     watch_entries,
@@ -21,18 +21,12 @@ use crate::{
         GetGrantRequest, GetGrantResponse, ListGrantsRequest, ListGrantsResponse, RevokeGrantRequest,
         RevokeGrantResponse, WatchGrantsRequest, WatchGrantsResponse,
     },
-    domain::{GrantId, RoleName, TargetName},
+    domain::{RoleName, TargetName},
     issuer::{ClaimRequest, GrantFilter, NewExtension},
 };
 
 /// What approvals opened: claimed, extended, taken back.
 pub(in super::super) struct Service(pub(in super::super) Arc<Shared>);
-
-/// The grant a message names, when nothing else in it can be wrong.
-fn grant_named(name: &str) -> Result<GrantId, Status> {
-    let mut fields = Fields::default();
-    fields.take("name", resource("grants", name)).ok_or_else(|| fields.refuse())
-}
 
 fn filter(fields: &mut Fields, asked: Option<&proto::GrantFilter>) -> Option<GrantFilter> {
     let Some(asked) = asked else { return Some(GrantFilter::default()) };
@@ -59,7 +53,7 @@ impl proto::grant_service_server::GrantService for Service {
         request: Request<GetGrantRequest>,
     ) -> Result<Response<GetGrantResponse>, Status> {
         let call = Call::of(request)?;
-        let id = grant_named(&call.message.name)?;
+        let id = named("grants", &call.message.name)?;
         let grant = self.0.issuer.grant(call.caller(), id).await;
         let grant = grant.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(GetGrantResponse { grant: Some(convert::grant(&grant)) }))
@@ -141,7 +135,7 @@ impl proto::grant_service_server::GrantService for Service {
         request: Request<RevokeGrantRequest>,
     ) -> Result<Response<RevokeGrantResponse>, Status> {
         let call = Call::of(request)?;
-        let id = grant_named(&call.message.name)?;
+        let id = named("grants", &call.message.name)?;
         let grant = self.0.issuer.revoke_grant(call.caller(), id, call.message.reason.clone()).await;
         let grant = grant.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(RevokeGrantResponse { grant: Some(convert::grant(&grant)) }))

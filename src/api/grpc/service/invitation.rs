@@ -10,7 +10,7 @@ use super::{
         call::{Call, OpenCall, Shared},
         convert,
         page::{self, Listing},
-        parse::{self, Fields, resource},
+        parse::{self, Fields, named, resource},
         status,
     },
     session,
@@ -119,9 +119,7 @@ impl proto::invitation_service_server::InvitationService for Service {
         request: Request<RevokeInvitationRequest>,
     ) -> Result<Response<RevokeInvitationResponse>, Status> {
         let call = Call::of(request)?;
-        let mut fields = Fields::default();
-        let id = fields.take("name", resource("invitations", &call.message.name));
-        let id = id.ok_or_else(|| fields.refuse())?;
+        let id = named("invitations", &call.message.name)?;
         let revoked = self.0.issuer.revoke_invitation(call.caller(), id).await;
         let revoked = revoked.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(RevokeInvitationResponse { invitation: Some(message(&revoked)) }))

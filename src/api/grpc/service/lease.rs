@@ -10,7 +10,7 @@ use super::{
         call::{Call, Shared},
         convert,
         page::{self, Listing},
-        parse::{self, Fields, resource},
+        parse::{self, Fields, named, resource},
     },
     watch,
 };
@@ -21,19 +21,13 @@ use crate::{
         ReleaseLeaseResponse, RenewLeaseRequest, RenewLeaseResponse, RevokeLeaseRequest, RevokeLeaseResponse,
         RevokeLeasesRequest, RevokeLeasesResponse, WatchLeasesRequest, WatchLeasesResponse,
     },
-    domain::{Lease, LeaseId, LeaseState},
+    domain::{Lease, LeaseState},
     issuer::IssueRequest,
     store::PageRequest,
 };
 
 /// Issues, tracks and ends leases.
 pub(in super::super) struct Service(pub(in super::super) Arc<Shared>);
-
-/// The lease a request names, when nothing else in it can be wrong.
-fn lease_named(name: &str) -> Result<LeaseId, Status> {
-    let mut fields = Fields::default();
-    fields.take("name", resource("leases", name)).ok_or_else(|| fields.refuse())
-}
 
 impl Service {
     /// The lease once it has ended, if the caller waits for that and its deadline lets it; else as it is.
@@ -81,7 +75,7 @@ impl proto::lease_service_server::LeaseService for Service {
         request: Request<GetLeaseRequest>,
     ) -> Result<Response<GetLeaseResponse>, Status> {
         let call = Call::of(request)?;
-        let id = lease_named(&call.message.name)?;
+        let id = named("leases", &call.message.name)?;
         let lease = self.0.issuer.lease(call.caller(), id).await;
         let lease = lease.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(GetLeaseResponse { lease: Some(convert::lease(&lease)) }))
@@ -136,7 +130,7 @@ impl proto::lease_service_server::LeaseService for Service {
         request: Request<ReleaseLeaseRequest>,
     ) -> Result<Response<ReleaseLeaseResponse>, Status> {
         let call = Call::of(request)?;
-        let id = lease_named(&call.message.name)?;
+        let id = named("leases", &call.message.name)?;
         let lease = self.0.issuer.release(call.caller(), id).await;
         let lease = lease.map_err(|refusal| call.refused(&refusal))?;
         let lease = self.settled(&call, lease, call.message.wait).await;
@@ -148,7 +142,7 @@ impl proto::lease_service_server::LeaseService for Service {
         request: Request<RevokeLeaseRequest>,
     ) -> Result<Response<RevokeLeaseResponse>, Status> {
         let call = Call::of(request)?;
-        let id = lease_named(&call.message.name)?;
+        let id = named("leases", &call.message.name)?;
         let lease = self.0.issuer.revoke(call.caller(), id, call.message.reason.clone()).await;
         let lease = lease.map_err(|refusal| call.refused(&refusal))?;
         let lease = self.settled(&call, lease, call.message.wait).await;
@@ -173,7 +167,7 @@ impl proto::lease_service_server::LeaseService for Service {
         request: Request<ListSessionsRequest>,
     ) -> Result<Response<ListSessionsResponse>, Status> {
         let call = Call::of(request)?;
-        let id = lease_named(&call.message.name)?;
+        let id = named("leases", &call.message.name)?;
         let sessions = self.0.issuer.sessions(call.caller(), id).await;
         let sessions = sessions.map_err(|refusal| call.refused(&refusal))?;
         let sessions = sessions.into_iter().map(convert::session).collect();

@@ -8,7 +8,7 @@ use super::super::{
     call::{Call, Shared},
     convert::timestamp,
     page::{self, Listing},
-    parse::{Fields, resource},
+    parse::{Fields, named},
 };
 use crate::{
     api::proto::{
@@ -58,7 +58,7 @@ impl proto::notice_service_server::NoticeService for Service {
         request: Request<RetryNoticeRequest>,
     ) -> Result<Response<RetryNoticeResponse>, Status> {
         let call = Call::of(request)?;
-        let id = named(&call.message.name)?;
+        let id = named("notices", &call.message.name)?;
         let notice = self.0.issuer.retry_notice(call.caller(), id).await;
         let notice = notice.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(RetryNoticeResponse { notice: Some(message(&notice)) }))
@@ -69,7 +69,7 @@ impl proto::notice_service_server::NoticeService for Service {
         request: Request<DropNoticeRequest>,
     ) -> Result<Response<DropNoticeResponse>, Status> {
         let call = Call::of(request)?;
-        let id = named(&call.message.name)?;
+        let id = named("notices", &call.message.name)?;
         let notice = self.0.issuer.drop_notice(call.caller(), id).await;
         let notice = notice.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(DropNoticeResponse { notice: Some(message(&notice)) }))
@@ -87,11 +87,6 @@ impl proto::notice_service_server::NoticeService for Service {
         let notice = notice.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(TestChannelResponse { notice: Some(message(&notice)) }))
     }
-}
-
-fn named(name: &str) -> Result<NoticeId, Status> {
-    let mut fields = Fields::default();
-    fields.take("name", resource("notices", name)).ok_or_else(|| fields.refuse())
 }
 
 /// A state filter; `None`: any.

@@ -10,7 +10,7 @@ use super::{
         call::{Call, Shared},
         convert_request as convert,
         page::{self, Listing},
-        parse::{self, Fields, resource},
+        parse::{self, Fields, named, resource},
     },
     watch_entries,
 };
@@ -21,18 +21,12 @@ use crate::{
         ReviewRequestRequest, ReviewRequestResponse, WatchRequestRequest, WatchRequestResponse,
         WatchRequestsRequest, WatchRequestsResponse,
     },
-    domain::{RequestId, RoleName, TargetName, Verdict},
+    domain::{RoleName, TargetName, Verdict},
     issuer::{NewRequest, NewReview, RequestFilter, SeenRequest},
 };
 
 /// Asks for access, and decides on what others ask for.
 pub(in super::super) struct Service(pub(in super::super) Arc<Shared>);
-
-/// The request a message names, when nothing else in it can be wrong.
-fn request_named(name: &str) -> Result<RequestId, Status> {
-    let mut fields = Fields::default();
-    fields.take("name", resource("requests", name)).ok_or_else(|| fields.refuse())
-}
 
 /// The text, unless it is empty.
 pub(super) fn said(text: &str) -> Option<String> {
@@ -106,7 +100,7 @@ impl proto::request_service_server::RequestService for Service {
         request: Request<GetRequestRequest>,
     ) -> Result<Response<GetRequestResponse>, Status> {
         let call = Call::of(request)?;
-        let id = request_named(&call.message.name)?;
+        let id = named("requests", &call.message.name)?;
         let seen = self.0.issuer.request(call.caller(), id).await;
         let seen = seen.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(GetRequestResponse { request: Some(convert::request(&seen)) }))
@@ -137,7 +131,7 @@ impl proto::request_service_server::RequestService for Service {
         request: Request<WatchRequestRequest>,
     ) -> Result<Response<Self::WatchRequestStream>, Status> {
         let call = Call::of(request)?;
-        let id = request_named(&call.message.name)?;
+        let id = named("requests", &call.message.name)?;
         watch_entries::request(&self.0, &call, id).await.map(Response::new)
     }
 
@@ -157,7 +151,7 @@ impl proto::request_service_server::RequestService for Service {
         request: Request<CancelRequestRequest>,
     ) -> Result<Response<CancelRequestResponse>, Status> {
         let call = Call::of(request)?;
-        let id = request_named(&call.message.name)?;
+        let id = named("requests", &call.message.name)?;
         let cancelled = self.0.issuer.cancel_request(call.caller(), id, call.message.reason.clone()).await;
         let cancelled = cancelled.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(CancelRequestResponse { request: Some(self.seen(&call, cancelled)) }))

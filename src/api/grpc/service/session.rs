@@ -8,7 +8,7 @@ use super::super::{
     call::{Call, OpenCall, Shared},
     convert,
     page::{self, Listing},
-    parse::{self, Fields, resource},
+    parse::{self, Fields, named},
     status,
 };
 use crate::{
@@ -129,9 +129,7 @@ impl proto::session_service_server::SessionService for Service {
         request: Request<RevokeSessionRequest>,
     ) -> Result<Response<RevokeSessionResponse>, Status> {
         let call = Call::of(request)?;
-        let mut fields = Fields::default();
-        let id = fields.take("name", resource("sessions", &call.message.name));
-        let id = id.ok_or_else(|| fields.refuse())?;
+        let id = named("sessions", &call.message.name)?;
         let session = self.0.issuer.end_session(call.caller(), id).await;
         let session = session.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(RevokeSessionResponse { session: Some(message(&session)) }))

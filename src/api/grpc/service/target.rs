@@ -8,7 +8,7 @@ use super::super::{
     call::{Call, Shared},
     convert,
     page::{self, Listing},
-    parse::{Fields, resource},
+    parse::{Fields, named, resource},
 };
 use crate::{
     api::proto::{
@@ -57,9 +57,7 @@ impl proto::target_service_server::TargetService for Service {
         request: Request<ExamineTargetRequest>,
     ) -> Result<Response<ExamineTargetResponse>, Status> {
         let call = Call::of(request)?;
-        let mut fields = Fields::default();
-        let name = fields.take("name", resource("targets", &call.message.name));
-        let name = name.ok_or_else(|| fields.refuse())?;
+        let name = named("targets", &call.message.name)?;
         let found = self.0.issuer.examine_target(call.caller(), &name).await;
         Ok(Response::new(convert::examination(found.map_err(|refusal| call.refused(&refusal))?)))
     }
@@ -69,9 +67,7 @@ impl proto::target_service_server::TargetService for Service {
         request: Request<ReconcileTargetRequest>,
     ) -> Result<Response<ReconcileTargetResponse>, Status> {
         let call = Call::of(request)?;
-        let mut fields = Fields::default();
-        let name: Option<TargetName> = fields.take("name", resource("targets", &call.message.name));
-        let name = name.ok_or_else(|| fields.refuse())?;
+        let name = named("targets", &call.message.name)?;
         let mode = if call.message.dry_run { Mode::DryRun } else { Mode::Act };
         let report = self.0.issuer.reconcile_target(call.caller(), &name, mode).await;
         let report = report.map_err(|refusal| call.refused(&refusal))?;
@@ -101,9 +97,7 @@ impl proto::target_service_server::TargetService for Service {
         request: Request<RotateTargetRequest>,
     ) -> Result<Response<RotateTargetResponse>, Status> {
         let call = Call::of(request)?;
-        let mut fields = Fields::default();
-        let name = fields.take("name", resource("targets", &call.message.name));
-        let name = name.ok_or_else(|| fields.refuse())?;
+        let name = named("targets", &call.message.name)?;
         let rotated = self.0.issuer.rotate_target(call.caller(), &name).await;
         let rotated = rotated.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(RotateTargetResponse {

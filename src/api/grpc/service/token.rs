@@ -8,7 +8,7 @@ use super::super::{
     call::{Call, Shared},
     convert,
     page::{self, Listing},
-    parse::{self, Fields, resource},
+    parse::{self, Fields, named},
 };
 use crate::{
     api::proto::{
@@ -78,9 +78,7 @@ impl proto::token_service_server::TokenService for Service {
         request: Request<RevokeTokenRequest>,
     ) -> Result<Response<RevokeTokenResponse>, Status> {
         let call = Call::of(request)?;
-        let mut fields = Fields::default();
-        let id = fields.take("name", resource("tokens", &call.message.name));
-        let id = id.ok_or_else(|| fields.refuse())?;
+        let id = named("tokens", &call.message.name)?;
         let token = self.0.issuer.revoke_token(call.caller(), id).await;
         let token = token.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(RevokeTokenResponse { token: Some(convert::token(&token)) }))

@@ -8,7 +8,7 @@ use super::super::{
     call::{Call, OpenCall, Shared},
     convert,
     page::{self, Listing},
-    parse::{self, Fields, resource},
+    parse::{self, Fields, named, resource},
     status,
 };
 use crate::{
@@ -46,13 +46,6 @@ fn message(user: &User) -> proto::User {
     }
 }
 
-/// The user a request is about.
-fn named<T>(call: &Call<T>, name: impl Fn(&T) -> &str) -> Result<PrincipalName, Status> {
-    let mut fields = Fields::default();
-    let name = fields.take("name", resource("users", name(&call.message)));
-    name.ok_or_else(|| fields.refuse())
-}
-
 fn new_user(asked: &CreateUserRequest) -> Result<NewUser, Status> {
     let mut fields = Fields::default();
     let name = fields.take("user", resource("users", &asked.user));
@@ -83,7 +76,7 @@ impl proto::user_service_server::UserService for Service {
 
     async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<GetUserResponse>, Status> {
         let call = Call::of(request)?;
-        let name = named(&call, |asked| &asked.name)?;
+        let name: PrincipalName = named("users", &call.message.name)?;
         let user = self.0.issuer.user(call.caller(), &name).await;
         let user = user.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(GetUserResponse { user: Some(message(&user)) }))
@@ -112,7 +105,7 @@ impl proto::user_service_server::UserService for Service {
         request: Request<DisableUserRequest>,
     ) -> Result<Response<DisableUserResponse>, Status> {
         let call = Call::of(request)?;
-        let name = named(&call, |asked| &asked.name)?;
+        let name: PrincipalName = named("users", &call.message.name)?;
         let user = self.0.issuer.disable_user(call.caller(), &name, true).await;
         let user = user.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(DisableUserResponse { user: Some(message(&user)) }))
@@ -123,7 +116,7 @@ impl proto::user_service_server::UserService for Service {
         request: Request<EnableUserRequest>,
     ) -> Result<Response<EnableUserResponse>, Status> {
         let call = Call::of(request)?;
-        let name = named(&call, |asked| &asked.name)?;
+        let name: PrincipalName = named("users", &call.message.name)?;
         let user = self.0.issuer.disable_user(call.caller(), &name, false).await;
         let user = user.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(EnableUserResponse { user: Some(message(&user)) }))
@@ -134,7 +127,7 @@ impl proto::user_service_server::UserService for Service {
         request: Request<SetUserGroupsRequest>,
     ) -> Result<Response<SetUserGroupsResponse>, Status> {
         let call = Call::of(request)?;
-        let name = named(&call, |asked| &asked.name)?;
+        let name: PrincipalName = named("users", &call.message.name)?;
         let mut fields = Fields::default();
         let groups = fields.each("groups", &call.message.groups, |group| group.parse::<GroupName>());
         let groups: BTreeSet<_> = groups.ok_or_else(|| fields.refuse())?.into_iter().collect();
@@ -148,7 +141,7 @@ impl proto::user_service_server::UserService for Service {
         request: Request<ResetUserRequest>,
     ) -> Result<Response<ResetUserResponse>, Status> {
         let call = Call::of(request)?;
-        let name = named(&call, |asked| &asked.name)?;
+        let name: PrincipalName = named("users", &call.message.name)?;
         let mut fields = Fields::default();
         let life = fields.take("ttl", call.message.ttl.as_ref().map(parse::duration).transpose());
         let life = life.ok_or_else(|| fields.refuse())?;
@@ -162,7 +155,7 @@ impl proto::user_service_server::UserService for Service {
         request: Request<DeleteUserRequest>,
     ) -> Result<Response<DeleteUserResponse>, Status> {
         let call = Call::of(request)?;
-        let name = named(&call, |asked| &asked.name)?;
+        let name: PrincipalName = named("users", &call.message.name)?;
         let user = self.0.issuer.remove_user(call.caller(), &name).await;
         let user = user.map_err(|refusal| call.refused(&refusal))?;
         Ok(Response::new(DeleteUserResponse { user: Some(message(&user)) }))
