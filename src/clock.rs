@@ -19,6 +19,14 @@ pub trait Clock: Send + Sync {
     /// [`Clock::now`] again.
     async fn sleep_until(&self, deadline: Timestamp);
 
+    /// Returns as [`Clock::sleep_until`] does; `None`: never.
+    async fn alarm(&self, at: Option<Timestamp>) {
+        match at {
+            Some(deadline) => self.sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Time passed since a moment that stays the same while the process lives. Where the system has such a clock, nobody sets
     /// it, and it goes on while the process is stopped and while the machine sleeps. By default [`Clock::now`] counts.
     fn uptime(&self) -> Duration {

@@ -107,16 +107,10 @@ impl Desk {
     }
 
     async fn sleep(&self, until: Option<Timestamp>, changes: &mut broadcast::Receiver<(EntryKind, String)>) {
-        let alarm = async {
-            match until {
-                Some(deadline) => self.parts.clock.sleep_until(deadline).await,
-                None => future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = changed(changes) => {}
-            () = alarm => {}
+            () = self.parts.clock.alarm(until) => {}
         }
     }
 

@@ -121,18 +121,12 @@ impl Courier {
                 }
                 Some(later(self.parts.clock.now(), RETRY))
             });
-            let alarm = async {
-                match next {
-                    Some(deadline) => self.parts.clock.sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 () = self.freed.notified() => {}
                 () = self.news(&mut entries) => {}
                 _ = channels.changed() => self.resume(),
-                () = alarm => {}
+                () = self.parts.clock.alarm(next) => {}
             }
         }
     }

@@ -114,16 +114,10 @@ impl Lane {
     async fn sleep(&self, until: Option<Timestamp>) {
         let deadline = until.unwrap_or(Timestamp::MAX);
         self.sleeping_until.store(deadline.as_microsecond(), Ordering::SeqCst);
-        let alarm = async {
-            match until {
-                Some(deadline) => self.parts.reaper.clock.sleep_until(deadline).await,
-                None => future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.parts.stop.cancelled() => {}
             () = self.earlier.notified() => {}
-            () = alarm => {}
+            () = self.parts.reaper.clock.alarm(until) => {}
         }
     }
 

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -138,16 +137,10 @@ impl Round {
     }
 
     async fn sleep(&self, until: Option<Timestamp>) {
-        let alarm = async {
-            match until {
-                Some(deadline) => self.parts.clock.sleep_until(deadline).await,
-                None => future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = self.changed.notified() => {}
-            () = alarm => {}
+            () = self.parts.clock.alarm(until) => {}
         }
     }
 
