@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GrantId, IllegalTransition, Principal, PrincipalName, RequestId, Requirement, ReviewStep, RoleName,
+    GrantId, IllegalTransition, Principal, PrincipalName, RequestId, Requirement, ReviewStep, Role, RoleName,
     TargetName, Ttl,
 };
 
@@ -48,6 +48,21 @@ pub struct RequestTerms {
     pub justification: String,
     /// The ticket it belongs to.
     pub ticket: Option<String>,
+}
+
+impl RequestTerms {
+    /// A role for a time, from when it is claimed, one lease at once, and nothing more said.
+    pub fn plain(role: &Role, ttl: Ttl) -> Self {
+        Self {
+            role: role.name.clone(),
+            target: role.target.clone(),
+            ttl,
+            start: None,
+            parallel: 1,
+            justification: String::new(),
+            ticket: None,
+        }
+    }
 }
 
 /// What a reviewer decided.

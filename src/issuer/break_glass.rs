@@ -101,15 +101,8 @@ impl Issuer {
             Some(asked) => role.ttl.choose(Some(asked))?,
             None => role.ttl.default().min(Ttl::new(longest)?),
         };
-        Ok(RequestTerms {
-            role: role.name.clone(),
-            target: role.target.clone(),
-            ttl,
-            start: None,
-            parallel: 1,
-            justification: wanted.reason.clone(),
-            ticket: wanted.ticket.clone(),
-        })
+        let (justification, ticket) = (wanted.reason.clone(), wanted.ticket.clone());
+        Ok(RequestTerms { justification, ticket, ..RequestTerms::plain(role, ttl) })
     }
 
     /// Whether the caller has given a second factor just now, and policy lets it.

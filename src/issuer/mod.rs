@@ -15,6 +15,7 @@ mod error;
 mod facts;
 mod grant;
 mod issue;
+mod listing;
 mod lock;
 mod look;
 mod notices;

@@ -201,15 +201,7 @@ impl Policies {
 
     /// Whether a role may be asked for, whatever that takes then.
     fn decide_issue(&self, who: &Who<'_>, role: &Role, ttl: Ttl) -> Decision {
-        let terms = RequestTerms {
-            role: role.name.clone(),
-            target: role.target.clone(),
-            ttl,
-            start: None,
-            parallel: 1,
-            justification: String::new(),
-            ticket: None,
-        };
+        let terms = RequestTerms::plain(role, ttl);
         let asked = Asked { role, terms: &terms, live_leases: 0, first_use: None, live_roles: &[] };
         let facts = self.asking(who, &asked, self.risk(who, &asked).score);
         self.may_ask(who, role, facts.as_ref())

@@ -115,7 +115,8 @@ impl Issuer {
             .role(&request.role)
             .ok_or_else(|| Refusal::not_found(format!("there is no role {}", request.role)))?;
         let ttl = role.ttl.choose(request.ttl)?;
-        let terms = terms_of(request, &role, ttl);
+        let terms =
+            RequestTerms { justification: request.purpose.clone(), ..RequestTerms::plain(&role, ttl) };
         let policies = self.policies.current();
         let facts = if policies.looks_at_holdings() {
             self.facts(&caller.principal.name, &role).await?
@@ -155,11 +156,10 @@ impl Issuer {
     ) -> Result<Admitted, Refusal> {
         let now = self.clock.now();
         let mut grants = self.live_grants(&caller.principal.name).await?;
-        grants.retain(|grant| grant.role == role.name && has_begun(grant, now));
+        grants.retain(|kept| kept.document.role == role.name && has_begun(&kept.document, now));
         // What runs already, and runs longest, goes first.
-        grants.sort_by_key(|grant| std::cmp::Reverse(grant.until()));
-        for grant in grants {
-            let Some(kept) = self.kept_grant(grant.id).await? else { continue };
+        grants.sort_by_key(|kept| std::cmp::Reverse(kept.document.until()));
+        for kept in grants {
             match self.admitted_under(caller, kept, under).await {
                 Ok(admitted) => return Ok(admitted),
                 Err(another) if another.is_on_record() => refusal = another,
@@ -231,18 +231,6 @@ fn ttl_under(
         return Err(Refusal::invalid("ttl", message));
     }
     Ok(ttl)
-}
-
-fn terms_of(request: &IssueRequest, role: &Role, ttl: Ttl) -> RequestTerms {
-    RequestTerms {
-        role: role.name.clone(),
-        target: role.target.clone(),
-        ttl,
-        start: None,
-        parallel: 1,
-        justification: request.purpose.clone(),
-        ticket: None,
-    }
 }
 
 fn has_begun(grant: &Grant, now: Timestamp) -> bool {

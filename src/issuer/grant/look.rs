@@ -3,16 +3,10 @@
 use crate::{
     domain::{Grant, GrantId, PrincipalName, RoleName, TargetName},
     identity::Caller,
-    issuer::{Issuer, Refusal},
+    issuer::{Issuer, Refusal, listing::Wish},
     policy,
-    store::{Kept, Listing, documents},
+    store::Kept,
 };
-
-/// Grants read at once.
-const BATCH: u32 = 200;
-
-/// Grants looked through for one page; what is behind them comes with the next.
-const LOOKED_THROUGH: usize = 5_000;
 
 /// Which grants; an empty filter means all that the caller may see. Conditions are joined by "and".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,25 +96,13 @@ impl Issuer {
             Ok(filter) => filter,
             Err(refusal) => return Err(self.refuse(caller, "grant.listed", "grants/-", refusal).await),
         };
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let (mut found, mut looked, mut before) = (Vec::new(), 0, before);
-        loop {
-            let text = before.map(|id| id.to_string());
-            let listing = Listing { by: filter.key(), before: text.as_deref(), limit: BATCH };
-            let batch = documents::<Grant>(&*self.store, listing).await?;
-            let last = batch.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
-            for kept in batch {
-                if found.len() == size || looked == LOOKED_THROUGH {
-                    return Ok((found, before));
-                }
-                looked += 1;
-                before = Some(kept.document.id);
-                found.extend(Some(kept.document).filter(|grant| filter.matches(grant)));
-            }
-            if last {
-                return Ok((found, None));
-            }
-        }
+        let wish = Wish { by: filter.key(), size, before };
+        self.page_of(
+            wish,
+            |grant: &Grant| grant.id,
+            |grant| Some(grant).filter(|grant| filter.matches(grant)),
+        )
+        .await
     }
 
     /// A grant as it is now, if it passes the filter and the caller may see it.

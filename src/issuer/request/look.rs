@@ -5,16 +5,10 @@ use tokio::sync::broadcast;
 use crate::{
     domain::{PrincipalName, Request, RequestId, RoleName, Subject, TargetName},
     identity::Caller,
-    issuer::{Issuer, Refusal},
+    issuer::{Issuer, Refusal, listing::Wish},
     policy::{self, Decision},
-    store::{EntryKind, Kept, LIVE, Listing, documents},
+    store::{EntryKind, Kept, LIVE},
 };
-
-/// Requests read at once.
-const BATCH: u32 = 200;
-
-/// Requests looked through for one page; what is behind them comes with the next.
-const LOOKED_THROUGH: usize = 5_000;
 
 /// Which requests; an empty filter means all that the caller may see. Conditions are joined by "and".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,25 +97,9 @@ impl Issuer {
         filter: &RequestFilter,
         (size, before): (u32, Option<RequestId>),
     ) -> Result<(Vec<SeenRequest>, Option<RequestId>), Refusal> {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let (mut found, mut looked, mut before) = (Vec::new(), 0, before);
-        loop {
-            let text = before.map(|id| id.to_string());
-            let listing = Listing { by: filter.key(), before: text.as_deref(), limit: BATCH };
-            let batch = documents::<Request>(&*self.store, listing).await?;
-            let last = batch.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
-            for kept in batch {
-                if found.len() == size || looked == LOOKED_THROUGH {
-                    return Ok((found, before));
-                }
-                looked += 1;
-                before = Some(kept.document.id);
-                found.extend(self.passing(caller, filter, kept.document));
-            }
-            if last {
-                return Ok((found, None));
-            }
-        }
+        let wish = Wish { by: filter.key(), size, before };
+        let show = |request| self.passing(caller, filter, request);
+        self.page_of(wish, |request: &Request| request.id, show).await
     }
 
     /// The request as the caller sees it, if it passes the filter and the caller may see it.

@@ -18,15 +18,7 @@ impl Issuer {
         role: &Role,
         ttl: Ttl,
     ) -> Result<Result<Vec<ReviewStep>, String>, Refusal> {
-        let terms = RequestTerms {
-            role: role.name.clone(),
-            target: role.target.clone(),
-            ttl,
-            start: None,
-            parallel: 1,
-            justification: String::new(),
-            ticket: None,
-        };
+        let terms = RequestTerms::plain(role, ttl);
         let facts = self.facts(&caller.principal.name, role).await?;
         Ok(match self.policies.current().admit(&self.who(caller), &facts.asked(role, &terms)) {
             Admission::Denied { reason, .. } => Err(reason),

@@ -56,15 +56,7 @@ fn role(name: &str, allow: &[&str]) -> Role {
 }
 
 fn terms(role: &Role) -> RequestTerms {
-    RequestTerms {
-        role: role.name.clone(),
-        target: role.target.clone(),
-        ttl: hours(1),
-        start: None,
-        parallel: 1,
-        justification: String::new(),
-        ticket: None,
-    }
+    RequestTerms::plain(role, hours(1))
 }
 
 fn at(time: &str) -> Timestamp {
