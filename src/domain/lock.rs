@@ -22,6 +22,17 @@ pub enum LockSubject {
     Target(TargetName),
 }
 
+impl LockSubject {
+    /// Everything that access of a principal to a role on a target is locked by.
+    pub fn of_access(principal: &PrincipalName, role: &RoleName, target: &TargetName) -> [LockSubject; 3] {
+        [
+            LockSubject::Principal(principal.clone()),
+            LockSubject::Role(role.clone()),
+            LockSubject::Target(target.clone()),
+        ]
+    }
+}
+
 /// Why a text names nothing that can be locked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockSubjectError {

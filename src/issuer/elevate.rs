@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 
 use super::{
     Issued, Issuer, Refusal, RefusalKind,
-    issue::{Attempt, PREPARATION, after, after_waits},
+    issue::{Attempt, PREPARATION, after_waits, first_expiry},
     lock,
 };
 use crate::{
@@ -83,7 +83,7 @@ impl Issuer {
             let error = TargetError::new(TargetErrorKind::Busy, message);
             return Err(self.creation_failed(attempt, &lease, error).await);
         }
-        let expires_at = after(lease.created_at, lease.terms.ttl)?;
+        let expires_at = first_expiry(&lease)?;
         crash::here(Point::IssueCreating);
         let elevated = attempt.target.elevate(&account, &groups).await;
         pass.went(self.clock.now(), elevated.as_ref().err());

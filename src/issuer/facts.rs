@@ -1,11 +1,11 @@
 //! What policy is told about who asks, besides what is asked for.
 
-use super::{Issuer, Refusal};
+use super::{Issuer, Refusal, lock::none_of};
 use crate::{
-    domain::{Grant, Lock, LockSubject, PrincipalName, RequestTerms, Role, RoleName, StateName, TargetName},
+    domain::{Grant, LockSubject, PrincipalName, RequestTerms, Role, RoleName, StateName, TargetName},
     identity::Caller,
     policy::Asked,
-    store::{Changes, HELD_BY, LeaseFilter, Listing, PageRequest, documents},
+    store::{Changes, HELD_BY, Kept, LeaseFilter, Listing, PageRequest, documents},
 };
 
 /// Leases and grants looked through: nobody is to hold more.
@@ -39,6 +39,7 @@ impl Issuer {
     pub(super) async fn facts(&self, principal: &PrincipalName, role: &Role) -> Result<Facts, Refusal> {
         let (live_leases, _) = self.store.live_under_role(&role.name, principal).await?;
         let grants = self.live_grants(principal).await?;
+        let grants: Vec<Grant> = grants.into_iter().map(|kept| kept.document).collect();
         let all = LeaseFilter { principal: Some(principal.clone()), ..LeaseFilter::default() };
         let states = StateName::ALL.into_iter().filter(|state| state.is_live()).collect();
         let live = LeaseFilter { states, ..all.clone() };
@@ -53,10 +54,9 @@ impl Issuer {
     }
 
     /// Grants of a principal that are scheduled or active, newest first.
-    pub(super) async fn live_grants(&self, principal: &PrincipalName) -> Result<Vec<Grant>, Refusal> {
+    pub(super) async fn live_grants(&self, principal: &PrincipalName) -> Result<Vec<Kept<Grant>>, Refusal> {
         let listing = Listing { by: Some((HELD_BY, principal.as_str())), before: None, limit: MOST };
-        let kept = documents::<Grant>(&*self.store, listing).await?;
-        Ok(kept.into_iter().map(|kept| kept.document).collect())
+        Ok(documents::<Grant>(&*self.store, listing).await?)
     }
 
     /// Refuses when the caller, the role or the target is locked. What is returned goes into the transaction that relies on
@@ -67,18 +67,8 @@ impl Issuer {
         role: &RoleName,
         target: &TargetName,
     ) -> Result<Changes, Refusal> {
-        let subjects = [
-            LockSubject::Principal(caller.principal.name.clone()),
-            LockSubject::Role(role.clone()),
-            LockSubject::Target(target.clone()),
-        ];
+        let subjects = LockSubject::of_access(&caller.principal.name, role, target);
         self.check_locks(caller, &subjects).await?;
-        if self.store.replica().is_some() {
-            // There it cannot be required; whoever locks sees to what there is.
-            return Ok(Changes::new());
-        }
-        let require =
-            |changes: Changes, subject: LockSubject| changes.require::<Lock>(subject.to_string(), 0);
-        Ok(subjects.into_iter().fold(Changes::new(), require))
+        Ok(none_of(subjects))
     }
 }

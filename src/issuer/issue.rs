@@ -273,7 +273,7 @@ impl Issuer {
             );
             return Err(self.creation_failed(attempt, &lease, error).await);
         }
-        let expires_at = after(lease.created_at, lease.terms.ttl)?.min(lease.terms.renewable_until);
+        let expires_at = first_expiry(&lease)?;
         let new = NewAccount {
             instance: self.store.instance(),
             account: &lease.account,
@@ -283,19 +283,12 @@ impl Issuer {
             expires_at,
         };
         crash::here(Point::IssueCreating);
-        // Whether it is locked is asked once its intent is durable: whoever locks it later finds the lease.
-        let creating = attempt.target.create(new, &secret);
-        let (created, unlocked) = tokio::join!(creating, self.check_begun(&attempt.caller, &lease));
+        let created = attempt.target.create(new, &secret).await;
         pass.went(self.clock.now(), created.as_ref().err());
         if let Err(error) = created {
             return Err(self.creation_failed(attempt, &lease, error).await);
         }
         crash::here(Point::IssueCreated);
-        if let Err(refusal) = unlocked {
-            let cause = EndCause::Failed { reason: refusal.to_string() };
-            self.undo(&lease, cause, self.clock.now()).await;
-            return Err(self.begin_refused(attempt, refusal).await);
-        }
         let lease = self.activate(attempt, &lease, expires_at).await?;
         Ok(attempt.issued(lease, secret.password))
     }
@@ -438,10 +431,7 @@ impl Issuer {
     async fn begin_unlocked(&self, attempt: &Attempt, draft: Draft) -> Result<Begun, Refusal> {
         for _ in 0..BEGINNINGS {
             let lease = attempt.lease.clone();
-            // Where several processes share the store, see `check_begun`.
-            let alone = self.store.replica().is_none();
-            let mut entries = if alone { lock::none_on(&lease) } else { Vec::new() };
-            entries.extend(attempt.entries.iter().cloned());
+            let entries = [lock::none_on(&lease), attempt.entries.clone()].concat();
             let new = NewLease { lease, limits: attempt.role.limits, entries };
             match self.store.begin(new, draft.clone()).await {
                 Ok(begun) => return Ok(begun),
@@ -619,6 +609,11 @@ fn check_text(wanted: &Wanted) -> Result<(), Refusal> {
         return Err(Refusal::invalid("idempotency_key", message));
     }
     Ok(())
+}
+
+/// When a lease that begins now is to expire: never after what it can be renewed until, which is its grant's end.
+pub(super) fn first_expiry(lease: &Lease) -> Result<Timestamp, Refusal> {
+    Ok(after(lease.created_at, lease.terms.ttl)?.min(lease.terms.renewable_until))
 }
 
 /// `ttl` after a moment.

@@ -167,11 +167,7 @@ impl Issuer {
             }
             verdict => verdict,
         };
-        let locked = [
-            LockSubject::Principal(caller.principal.name.clone()),
-            LockSubject::Role(role.name.clone()),
-            LockSubject::Target(role.target.clone()),
-        ];
+        let locked = LockSubject::of_access(&caller.principal.name, &role.name, &role.target);
         let verdict = match self.check_locks(caller, &locked).await {
             Ok(()) => verdict,
             Err(refusal) if refusal.kind == RefusalKind::Locked => Err(refusal.message),

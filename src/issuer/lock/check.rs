@@ -1,8 +1,7 @@
 //! Whether something is locked.
 //!
 //! Who asks for a lease is refused without a question more than the store is asked anyway: its beginning requires that there
-//! be no lock. Where several processes share the store that cannot be required, and the store is asked while the account is
-//! being created, once the lease is durable: a lock set before that is seen there, and one set after it sees the lease.
+//! be no lock. A lock that is set later finds the lease.
 
 use jiff::Timestamp;
 
@@ -12,7 +11,7 @@ use crate::{
     identity::Caller,
     issuer::{Issuer, Refusal, RefusalKind},
     policy,
-    store::{Changes, Document as _, EntryChange, Kept, document},
+    store::{Changes, EntryChange, Kept, document},
 };
 
 /// What a caller is told of a lock. By whom it was set and why is for administrators.
@@ -33,21 +32,19 @@ pub(in crate::issuer) fn locked(caller: &Caller, lock: &Lock) -> Refusal {
 
 /// What a lease is locked by.
 fn subjects(lease: &Lease) -> [LockSubject; 3] {
-    [
-        LockSubject::Principal(lease.principal.name.clone()),
-        LockSubject::Role(lease.role.clone()),
-        LockSubject::Target(lease.target.clone()),
-    ]
+    LockSubject::of_access(&lease.principal.name, &lease.role, &lease.target)
 }
 
 /// What has to be so in the transaction that begins a lease: nothing of it is locked.
 pub(in crate::issuer) fn none_on(lease: &Lease) -> Vec<EntryChange> {
-    let require = |subject: LockSubject| EntryChange::Require {
-        kind: Lock::KIND,
-        id: subject.to_string(),
-        revision: 0,
-    };
-    subjects(lease).into_iter().map(require).collect()
+    none_of(subjects(lease)).entries
+}
+
+/// What has to be so in a transaction that relies on there being no lock on any of these.
+pub(in crate::issuer) fn none_of(subjects: [LockSubject; 3]) -> Changes {
+    subjects
+        .into_iter()
+        .fold(Changes::new(), |changes, subject| changes.require::<Lock>(subject.to_string(), 0))
 }
 
 impl Issuer {
@@ -102,14 +99,6 @@ impl Issuer {
     /// [`Refusal`]: locked, store unavailable.
     pub(in crate::issuer) async fn check_lease(&self, caller: &Caller, lease: &Lease) -> Result<(), Refusal> {
         self.check_locks(caller, &subjects(lease)).await
-    }
-
-    /// The same for a lease that was begun where it could not be required that nothing is locked.
-    ///
-    /// # Errors
-    /// [`Refusal`]: locked, store unavailable.
-    pub(in crate::issuer) async fn check_begun(&self, caller: &Caller, lease: &Lease) -> Result<(), Refusal> {
-        if self.store.replica().is_none() { Ok(()) } else { self.check_lease(caller, lease).await }
     }
 
     /// Removes a lock that has lapsed and was carried out. Should it have changed meanwhile, that is for the next to see.

@@ -16,11 +16,7 @@ const BATCH: u32 = 200;
 
 /// Of a lock: whether it is on one of these.
 fn concerns(lock: &Lock, principal: &PrincipalName, role: &RoleName, target: &TargetName) -> bool {
-    match &lock.subject {
-        LockSubject::Principal(name) => name == principal,
-        LockSubject::Role(name) => name == role,
-        LockSubject::Target(name) => name == target,
-    }
+    LockSubject::of_access(principal, role, target).contains(&lock.subject)
 }
 
 impl Issuer {

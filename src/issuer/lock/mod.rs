@@ -7,7 +7,7 @@ mod check;
 mod holdings;
 mod sweep;
 
-pub(super) use check::none_on;
+pub(super) use check::{none_of, none_on};
 
 use std::{sync::Arc, time::Duration};
 

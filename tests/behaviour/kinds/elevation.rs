@@ -1,8 +1,10 @@
 //! The life of an elevation.
 
 use mayfly::{
-    domain::{Access, EndReport, Engine, LeaseKind, LeaseState, StateName},
-    issuer::{IssueRequest, RefusalKind},
+    domain::{
+        Access, EndReport, Engine, LeaseKind, LeaseState, RequestState, ReviewStep, Role, StateName, Verdict,
+    },
+    issuer::{ClaimRequest, IssueRequest, NewRequest, NewReview, RefusalKind},
 };
 
 use super::{Person, alice, people};
@@ -38,6 +40,50 @@ async fn an_account_has_its_groups_for_the_period_and_loses_exactly_those() {
         let ended = world.give_back(issued.lease.id).await;
         assert_eq!(report(&ended), EndReport { sessions_ended: 1, ..EndReport::default() });
         assert!(is_over(&mut session).await);
+        person.assert_as_before(&[]).await;
+    }
+}
+
+/// An elevation that takes one review by the group `owners`.
+fn reviewed(person: &Person) -> Role {
+    let owners = ReviewStep {
+        name: "owners".to_owned(),
+        reviewers: vec!["group:owners".parse().unwrap()],
+        quorum: 1,
+        denials: 1,
+        escalate_after: None,
+        escalate_to: Vec::new(),
+        from_risk: 0,
+    };
+    Role { approval: vec![owners], ..person.role("reader", &[person.read()]) }
+}
+
+#[tokio::test]
+async fn it_ends_with_its_grant_however_late_it_is_claimed() {
+    for person in people("alice").await {
+        let world = person.world_with(vec![reviewed(&person)]).await;
+        let new = NewRequest {
+            role: "reader".parse().unwrap(),
+            ttl: Some(200.try_into().unwrap()),
+            start: None,
+            parallel: 1,
+            justification: String::new(),
+            ticket: None,
+            idempotency_key: None,
+        };
+        let asked = world.issuer.create_request(&alice(), new).await.unwrap().request;
+        let verdict = Verdict::Approve { ttl: None, start: None };
+        let review = NewReview { verdict, comment: String::new() };
+        let request =
+            world.issuer.review_request(&caller("bob", &["owners"]), asked.id, review).await.unwrap();
+        let RequestState::Approved { grant, .. } = request.state else { panic!("{request:?}") };
+        let claim = || ClaimRequest { grant, ttl: None, idempotency_key: None };
+        let first = world.issuer.claim(&alice(), claim()).await.unwrap().lease;
+        world.give_back(first.id).await;
+        world.pass(100);
+        let second = world.issuer.claim(&alice(), claim()).await.unwrap().lease;
+        assert_eq!(second.expires_at(), first.expires_at());
+        world.give_back(second.id).await;
         person.assert_as_before(&[]).await;
     }
 }
