@@ -157,6 +157,17 @@ impl<'a> LeasedAccount<'a> {
     }
 }
 
+/// An existing account that is handed to the holder of a lease.
+#[derive(Debug, Clone, Copy)]
+pub struct HandedOut<'a> {
+    /// The account.
+    pub account: &'a ExistingAccount,
+    /// The lease it is handed out for.
+    pub lease: LeaseId,
+    /// When the database itself must refuse it, on Mayfly's clock; the target corrects for its own clock's offset.
+    pub expires_at: Timestamp,
+}
+
 /// What a target sees of an account right after disabling it: enough to skip the steps that have nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Survey {
@@ -344,6 +355,27 @@ pub trait Target: Send + Sync {
     /// Ends the live sessions of an existing account and looks again. Called until none remains that was there at the first call:
     /// the account may log in meanwhile.
     async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError> {
+        let _ = account;
+        Err(no_existing_accounts())
+    }
+
+    /// Hands an existing account to a holder: the secret becomes the only way to log in, the account is enabled, and the server refuses
+    /// it after the expiry. Sessions that are open stay; done twice it has the effect of once. Uses the issuing pool.
+    async fn check_out(&self, handed: HandedOut<'_>, secret: &Secret) -> Result<(), TargetError> {
+        let _ = (handed, secret);
+        Err(no_existing_accounts())
+    }
+
+    /// Moves the expiry of an account that is checked out. Uses the issuing pool.
+    async fn prolong(&self, handed: HandedOut<'_>) -> Result<(), TargetError> {
+        let _ = handed;
+        Err(no_existing_accounts())
+    }
+
+    /// Takes an existing account back: it cannot log in any more, and its password becomes one that nobody is told. The account, what it
+    /// owns and what it is a member of stay, and so do its sessions, which are ended next. `false`: there is no such account. Uses the
+    /// ending pool.
+    async fn check_in(&self, account: &ExistingAccount) -> Result<bool, TargetError> {
         let _ = account;
         Err(no_existing_accounts())
     }
