@@ -254,3 +254,7 @@ impl Grant {
         Ok(Grant { state, ..self })
     }
 }
+
+#[cfg(test)]
+#[path = "grant_tests.rs"]
+mod tests;

@@ -387,3 +387,7 @@ impl Request {
         self
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
