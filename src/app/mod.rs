@@ -96,6 +96,7 @@ impl Application {
         let _numbers_stop = numbers_stop.drop_guard();
         let halt = shutdown.child_token();
         let (ready, standing) = watch_standing(&self.store, &halt);
+        tracing::info!("serving");
         let served = self.server.serve_while(ready, halt.clone()).await;
         halt.cancel();
         tracing::info!("draining");

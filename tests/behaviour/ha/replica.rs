@@ -132,10 +132,15 @@ impl Replica {
         self.process = Some(Process { child: command.spawn().unwrap(), seen });
     }
 
-    /// Likewise, and waits until it listens.
+    /// Likewise, and waits until it listens; one that is not armed, until it serves: a process whose store goes away while it starts
+    /// ends, and is for whoever started it to start again.
     pub(super) async fn start(&mut self, charge: Option<&str>) -> Caller {
         self.launch(charge);
-        self.listening().await
+        let caller = self.listening().await;
+        if charge.is_none() {
+            self.logged("\"message\":\"serving\"").await;
+        }
+        caller
     }
 
     /// Waits until it listens.
