@@ -1,4 +1,5 @@
-//! Moves requests, grants and locks when their time has come: they expire, escalate, are recalled, begin and end.
+//! Moves requests, grants and locks when their time has come: they expire, escalate, are recalled, begin and end; and sees off who was
+//! left behind half-way.
 //!
 //! One task. It sleeps until the next of them is due and wakes early when one changes; awake, it reads from the store what is due and
 //! hands it to the issuer's use cases, which decide and write. It keeps no list of its own: what a crash interrupts is due again at
@@ -13,14 +14,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock::Clock,
     domain::{Grant, Lock, Request},
-    issuer::{Issuer, Refusal},
+    issuer::{Departure, Issuer, Refusal},
     random::Random,
     reaper::next_attempt,
     store::{Changes, Document, EntryKind, Kept, RequestKey, Store, StoreError, due_documents},
 };
 
 /// What a clerk looks after.
-const KINDS: [EntryKind; 4] = [EntryKind::Lock, EntryKind::Request, EntryKind::Grant, EntryKind::RequestKey];
+const KINDS: [EntryKind; 5] =
+    [EntryKind::Lock, EntryKind::Departure, EntryKind::Request, EntryKind::Grant, EntryKind::RequestKey];
 
 /// Entries of a kind read at once.
 const BATCH: u32 = 500;
@@ -122,19 +124,26 @@ impl Desk {
             let issuer = &self.parts.issuer;
             let (locks, left) = self.due::<Lock>(now, &mut seen).await?;
             let mut stuck = left;
+            let (departures, left) = self.due::<Departure>(now, &mut seen).await?;
+            stuck |= left;
             let (requests, left) = self.due::<Request>(now, &mut seen).await?;
             stuck |= left;
             let (grants, left) = self.due::<Grant>(now, &mut seen).await?;
             stuck |= left;
             let (keys, left) = self.due::<RequestKey>(now, &mut seen).await?;
             stuck |= left;
-            if locks.is_empty() && requests.is_empty() && grants.is_empty() && keys.is_empty() {
+            let nothing = locks.is_empty() && departures.is_empty();
+            if nothing && requests.is_empty() && grants.is_empty() && keys.is_empty() {
                 let next = self.parts.store.next_due_entry(&KINDS).await?;
                 return Ok((!stuck).then_some(next));
             }
             for lock in locks {
                 let name = lock.document.resource_name();
                 tell(&name, issuer.tend_lock(lock).await);
+            }
+            for departure in departures {
+                let name = format!("principals/{}", departure.document.principal);
+                tell(&name, issuer.tend_departure(departure).await);
             }
             for request in requests {
                 let id = request.document.resource_name();

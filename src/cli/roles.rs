@@ -43,6 +43,7 @@ struct RoleView {
     default_ttl_seconds: Option<i64>,
     max_ttl_seconds: Option<i64>,
     allowed: bool,
+    reviews: u32,
 }
 
 impl From<&proto::Role> for RoleView {
@@ -56,6 +57,7 @@ impl From<&proto::Role> for RoleView {
             default_ttl_seconds: view::seconds(role.default_ttl),
             max_ttl_seconds: view::seconds(role.max_ttl),
             allowed: role.allowed,
+            reviews: role.reviews,
         }
     }
 }
@@ -107,8 +109,12 @@ const COLUMNS: [Column; 7] = [
 ];
 
 fn row(role: &proto::Role) -> Vec<Cell> {
-    let allowed =
-        if role.allowed { Cell::painted("yes", Paint::Green) } else { Cell::painted("no", Paint::Dim) };
+    let allowed = match (role.allowed, role.reviews) {
+        (false, _) => Cell::painted("no", Paint::Dim),
+        (true, 0) => Cell::painted("yes", Paint::Green),
+        (true, 1) => Cell::painted("after a review", Paint::Yellow),
+        (true, many) => Cell::painted(format!("after {many} reviews"), Paint::Yellow),
+    };
     vec![
         view::bare(&role.name).into(),
         view::bare(&role.target).into(),

@@ -18,7 +18,7 @@ use crate::{
         Role, RoleName, SignOff, Ttl,
     },
     identity::Caller,
-    policy::{self, Decision},
+    policy::{self, Decision, Who},
     store::{BREAK_GLASS, Changes, Committed, Kept, Listing, RequestKey, document, documents},
 };
 
@@ -114,18 +114,16 @@ impl Issuer {
     ) -> Result<Requirement, Refusal> {
         let facts = self.facts(&caller.principal.name, role).await?;
         let (policies, who) = (self.policies.current(), self.who(caller));
-        match policies.may_break_glass(&who, &facts.asked(role, terms)) {
-            Decision::Deny { reason, .. } => return Err(Refusal::denied(reason)),
-            Decision::Allow { .. } => {}
+        let asked = facts.asked(role, terms);
+        if let Decision::Deny { reason, .. } = policies.may_break_glass(&who, &asked) {
+            let just_now = Who { second_factor_at: Some(who.now), ..who };
+            let would_do = policies.may_break_glass(&just_now, &asked).is_allowed();
+            return Err(if would_do { takes_second_factor() } else { Refusal::denied(reason) });
         }
         let within = self.request_settings.current().break_glass.second_factor_within;
         let fresh = |given: Timestamp| given <= who.now && who.now < from(given, within);
         if !caller.second_factor_at.is_some_and(fresh) {
-            let message = format!(
-                "break-glass takes a second factor that was given within the last {} seconds: sign in again",
-                within.as_secs()
-            );
-            return Err(Refusal::denied(message));
+            return Err(takes_second_factor());
         }
         Ok(Requirement { policy_set: policies.digest().to_owned(), ..Requirement::default() })
     }
@@ -278,6 +276,13 @@ impl Issuer {
         }
         Err(contended())
     }
+}
+
+/// Policy would say yes to who has just proved once more who he is.
+fn takes_second_factor() -> Refusal {
+    Refusal::denied(
+        "break-glass takes a second factor that was given just now: give it with `mayfly login --step-up`, then ask again",
+    )
 }
 
 /// The record that the glass was broken, with everything there is to know.

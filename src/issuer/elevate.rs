@@ -146,7 +146,7 @@ impl Issuer {
                 return Err(BeginFailed::Refused(self.begin_refused(attempt, refusal).await));
             }
             if !attempt.entries.is_empty() {
-                // Its grant may have changed: that is decided anew.
+                // Its grant may have changed, or the caller's account: that is decided anew.
                 return Err(BeginFailed::Refused(BeginError::Conflict.into()));
             }
         }

@@ -59,8 +59,8 @@ impl Issuer {
         Ok(documents::<Grant>(&*self.store, listing).await?)
     }
 
-    /// Refuses when the caller, the role or the target is locked. What is returned goes into the transaction that relies on
-    /// its not being so.
+    /// Refuses when the caller, the role or the target is locked, or the caller's account is gone. What is returned goes into the
+    /// transaction that relies on its not being so.
     pub(super) async fn unlocked(
         &self,
         caller: &Caller,
@@ -69,6 +69,6 @@ impl Issuer {
     ) -> Result<Changes, Refusal> {
         let subjects = LockSubject::of_access(&caller.principal.name, role, target);
         self.check_locks(caller, &subjects).await?;
-        Ok(none_of(subjects))
+        self.standing(caller, none_of(subjects)).await
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     },
     identity::Caller,
     metrics::{ISSUED, Stopwatch},
-    store::{BeginError, Begun, EntryChange, NewLease},
+    store::{BeginError, Begun, Changes, EntryChange, NewLease},
     target::{LeasedAccount, NewAccount, Pass, Secret, Target, TargetError, TargetErrorKind, TlsMode},
 };
 
@@ -225,6 +225,7 @@ impl Issuer {
         let id = LeaseId::new(now, self.random.bits());
         let Admitted { role, target, ttl, renewable_until, purpose, allowed_by, grant, entries } =
             self.admitted(caller, wanted, id).await?;
+        let Changes { entries, .. } = self.standing(caller, Changes { entries, audit: Vec::new() }).await?;
         let longest = SignedDuration::try_from(target.settings().pool.longest_creation())
             .unwrap_or(SignedDuration::from_secs(60));
         let (kind, account) = access(&role, target.engine(), &caller.principal.name, id)?;
@@ -443,7 +444,7 @@ impl Issuer {
                 return Err(self.begin_refused(attempt, refusal).await);
             }
             if !attempt.entries.is_empty() {
-                // Its grant changed: that is decided anew.
+                // Its grant changed, or the caller's account did: that is decided anew.
                 return Err(BeginError::Conflict.into());
             }
         }

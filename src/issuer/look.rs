@@ -124,18 +124,6 @@ impl Issuer {
         sessions.map_err(|error| Refusal::on_target(&lease.target, error))
     }
 
-    /// The roles a caller may use, with whether; administrators see all.
-    pub fn roles(&self, caller: &Caller) -> Vec<(Arc<Role>, Arc<dyn Target>, bool)> {
-        let catalogue = self.catalogue.current();
-        let all = policy::is_administrator(&caller.principal);
-        let entries = catalogue.roles.values().filter_map(|role| {
-            let target = catalogue.targets.get(&role.target)?;
-            let allowed = self.allows(caller, role, role.ttl.default()).is_ok();
-            (all || allowed).then(|| (Arc::clone(role), Arc::clone(target), allowed))
-        });
-        entries.collect()
-    }
-
     /// May the caller use a role, for how long, and why (not)?
     ///
     /// # Errors
@@ -293,7 +281,7 @@ impl Issuer {
 
 impl Issuer {
     /// Whether a role may be asked for, and why (not).
-    fn allows(&self, caller: &Caller, role: &Role, ttl: Ttl) -> Result<String, String> {
+    pub(super) fn allows(&self, caller: &Caller, role: &Role, ttl: Ttl) -> Result<String, String> {
         match self.policies.current().decide(&self.who(caller), &policy::Action::Issue { role, ttl }) {
             policy::Decision::Allow { by, .. } => Ok(by),
             policy::Decision::Deny { reason, .. } => Err(reason),

@@ -19,6 +19,7 @@ mod listing;
 mod lock;
 mod look;
 mod notices;
+mod offer;
 mod people;
 mod recognise;
 mod reconcile;
@@ -41,7 +42,10 @@ use jiff::Timestamp;
 pub use lock::{Ended, NewLock};
 pub use look::{AuditPage, RoleCheck, TargetStatus};
 pub use notices::NoticeFilter;
-pub use people::{Attempt, Begun, Enrolling, Invited, NewInvitation, NewPassword, NewUser, Offered};
+pub use offer::Offer;
+pub use people::{
+    Attempt, Begun, Departure, Enrolling, Invited, NewInvitation, NewPassword, NewUser, Offered,
+};
 pub use recognise::{KnownServers, Succession};
 pub use reconcile::{
     Answer, Counts, Discrepancy, DiscrepancyKind, Mode, ReconcileError, ReconcileReport, Reconciler,

@@ -26,7 +26,8 @@ pub(super) fn kind_of(record: &Record) -> Option<(EventKind, &'static str)> {
         ("request.expired", Done) => (Decision, "expired"),
         ("request.escalated", Done) => (Escalation, "escalated"),
         ("request.reminded", Done) => (Reminder, "for a review"),
-        ("request.signed_off", Done) => (BreakGlass, "signed off"),
+        ("break_glass.used", Done) => (BreakGlass, "used"),
+        ("break_glass.signed_off", Done) => (BreakGlass, "signed off"),
         ("lease.issued" | "grant.opened" | "grant.activated" | "grant.claimed", Done) => {
             (Expiring, "expiring")
         }
@@ -148,10 +149,6 @@ fn about_request(mut event: Event, request: Request) -> Option<Event> {
     event.mail = mail_of(&request.requester);
     let is_break_glass = matches!(request.kind, RequestKind::BreakGlass);
     match event.kind {
-        EventKind::Request if is_break_glass => {
-            event.kind = EventKind::BreakGlass;
-            "used".clone_into(&mut event.what);
-        }
         // Decided by rule, or by somebody since: nobody is waited for.
         EventKind::Reminder if is_break_glass => "for its sign-off".clone_into(&mut event.what),
         EventKind::Request | EventKind::Escalation | EventKind::Reminder if request.step().is_none() => {

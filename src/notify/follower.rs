@@ -243,7 +243,7 @@ impl Follower {
 /// Whether a channel may want to hear of something, before anything is read for it. Most leases are too short to be told of.
 fn may_want(settings: &ChannelSettings, kind: EventKind, lasts: Option<SignedDuration>) -> bool {
     // A request may turn out to be by break-glass.
-    let wants = settings.wants(kind) || (kind == EventKind::Request && settings.wants(EventKind::BreakGlass));
+    let wants = settings.wants(kind);
     wants && (kind != EventKind::Expiring || lasts.is_none_or(|lasts| lasts >= least(settings.lead())))
 }
 

@@ -56,6 +56,8 @@ kinds! {
     Session = "session",
     /// A sign-in that is under way.
     SignIn = "sign_in",
+    /// Somebody who may sign in no longer, and is to be seen off.
+    Departure = "departure",
     /// A one-time invitation.
     Invitation = "invitation",
     /// An assertion that was used and must not be used again.

@@ -189,7 +189,7 @@ pub(super) fn session(session: Session) -> proto::Session {
 }
 
 /// A role, and whether the caller may use it.
-pub(super) fn role(role: &Role, target: &dyn Target, allowed: bool) -> proto::Role {
+pub(super) fn role(role: &Role, target: &dyn Target, (allowed, reviews): (bool, u32)) -> proto::Role {
     proto::Role {
         name: format!("roles/{}", role.name),
         target: format!("targets/{}", role.target),
@@ -199,6 +199,7 @@ pub(super) fn role(role: &Role, target: &dyn Target, allowed: bool) -> proto::Ro
         default_ttl: Some(unsigned(role.ttl.default().duration())),
         max_ttl: Some(unsigned(role.ttl.max().duration())),
         allowed,
+        reviews,
     }
 }
 

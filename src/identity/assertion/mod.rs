@@ -50,6 +50,11 @@ impl Providers {
         settings.iter().map(make).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether there is a provider of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|provider| provider.name == *name)
+    }
+
     /// Whom an assertion makes known. Of the providers it may be from, exactly one must accept it.
     ///
     /// # Errors

@@ -70,7 +70,11 @@ impl Authenticator {
                 let open = kept.is_some_and(|kept| kept.document.is_open(now));
                 if open { Ok(session.principal.clone()) } else { Err(AuthenticationError::SessionEnded) }
             }
-            Origin::Provider { .. } => Ok(session.principal.clone()),
+            // Who is trusted no longer vouches for nobody, also not for those it vouched for before.
+            Origin::Provider { provider } if self.identities.current().providers.has(provider) => {
+                Ok(session.principal.clone())
+            }
+            Origin::Provider { .. } => Err(AuthenticationError::SessionEnded),
         }
     }
 

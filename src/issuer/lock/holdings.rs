@@ -25,21 +25,21 @@ impl Issuer {
     ///
     /// # Errors
     /// [`Refusal`]: store unavailable, or others change the same again and again.
-    pub(super) async fn take_back_all(&self, lock: &Lock) -> Result<(u32, u32), Refusal> {
+    pub(super) async fn take_back_all(&self, lock: &Lock, words: &str) -> Result<(u32, u32), Refusal> {
         let (mut requests, mut grants) = (0, 0);
         for request in self.found::<Request>(lock, UNDECIDED_BY).await? {
             let terms = &request.terms;
             if lock.stands_at(request.created_at)
                 && concerns(lock, &request.requester.name, &terms.role, &terms.target)
             {
-                requests += u32::from(self.cancel_locked(request.id, &lock.words()).await?);
+                requests += u32::from(self.cancel_locked(request.id, words).await?);
             }
         }
         for grant in self.found::<Grant>(lock, HELD_BY).await? {
             if lock.stands_at(grant.created_at)
                 && concerns(lock, &grant.principal.name, &grant.role, &grant.target)
             {
-                grants += u32::from(self.revoke_locked(grant.id, &lock.words()).await?);
+                grants += u32::from(self.revoke_locked(grant.id, words).await?);
             }
         }
         Ok((requests, grants))

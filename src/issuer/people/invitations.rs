@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Begun, RETRIES};
+use super::{Begun, Departure, RETRIES};
 use crate::{
     audit::{Actor, Draft},
     domain::{ADMINISTRATORS, GroupName, InvitationId, Password, PrincipalName, RoleName},
@@ -182,8 +182,8 @@ impl Issuer {
         Ok(found.into_iter().map(|kept| kept.document).collect())
     }
 
-    /// Revokes an invitation: its code, and the session it was claimed for, are worth nothing from now on. For its sponsor, and for
-    /// administrators. Revoking twice is no error.
+    /// Revokes an invitation: its code, and the session it was claimed for, are worth nothing from now on, and what was asked for,
+    /// granted and issued in that session ends. For its sponsor, and for administrators. Revoking twice is no error.
     ///
     /// # Errors
     /// [`Refusal`]: no such invitation, or not for this caller; store unavailable.
@@ -204,8 +204,12 @@ impl Issuer {
             let now = self.clock.now();
             let revoked = Invitation { revoked_at: Some(now), ..kept.document };
             let draft = Draft::new(now, caller.actor(), what, revoked.to_string());
+            let principal = revoked.principal().map_err(Refusal::internal)?.name;
+            let departure = Departure { principal, at: now, why: "the invitation was revoked".to_owned() };
             let changes = Changes::new().replace(&revoked, kept.revision)?.record(draft);
+            let changes = self.departing(&departure, changes).await?;
             if changes.commit(&*self.store).await? == Committed::Yes {
+                self.see_off(&departure.principal, &caller.actor()).await;
                 return Ok(revoked);
             }
         }

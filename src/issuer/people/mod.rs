@@ -4,6 +4,7 @@
 //! uncounted. Whatever is wrong with it, the answer is the same and takes the same time.
 
 mod attempt;
+mod departed;
 mod enrol;
 mod exchange;
 mod invitations;
@@ -19,6 +20,7 @@ use crate::{
     sealing::KeyringHandle,
 };
 
+pub use departed::Departure;
 pub use enrol::NewPassword;
 pub use invitations::{Invited, NewInvitation};
 pub use second_factor::Offered;

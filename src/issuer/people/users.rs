@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::RETRIES;
+use super::{Departure, RETRIES};
 use crate::{
     audit::Draft,
     domain::{GroupName, PrincipalName},
@@ -129,7 +129,8 @@ impl Issuer {
         kept.map(|kept| kept.document).ok_or_else(|| unknown(name))
     }
 
-    /// Disables an account, or enables it. Its sessions end with the former, at once.
+    /// Disables an account, or enables it. Its sessions end with the former, at once, and so does what its person asked for, was
+    /// granted and has on targets; should Mayfly be interrupted, soon after.
     ///
     /// # Errors
     /// [`Refusal`]: not an administrator, no such user, store unavailable.
@@ -199,7 +200,7 @@ impl Issuer {
         Ok(Enrolling { user, code })
     }
 
-    /// Removes an account. Its sessions end with it.
+    /// Removes an account. All ends with it that ends when it is disabled.
     ///
     /// # Errors
     /// [`Refusal`]: not an administrator, no such user, store unavailable.
@@ -208,8 +209,12 @@ impl Issuer {
         self.authorise(caller, policy::Action::Administer, what, format!("users/{name}")).await?;
         for _ in 0..RETRIES {
             let kept = document::<User>(&*self.store, name.as_str()).await?.ok_or_else(|| unknown(name))?;
-            let draft = Draft::new(self.clock.now(), caller.actor(), what, kept.document.resource());
-            if Changes::new().remove(&kept).record(draft).commit(&*self.store).await? == Committed::Yes {
+            let now = self.clock.now();
+            let draft = Draft::new(now, caller.actor(), what, kept.document.resource());
+            let departure = departure(name, now, "removed");
+            let changes = self.departing(&departure, Changes::new().remove(&kept).record(draft)).await?;
+            if changes.commit(&*self.store).await? == Committed::Yes {
+                self.see_off(name, &caller.actor()).await;
                 return Ok(kept.document);
             }
         }
@@ -228,9 +233,17 @@ impl Issuer {
         for _ in 0..RETRIES {
             let kept = document::<User>(&*self.store, name.as_str()).await?.ok_or_else(|| unknown(name))?;
             let changed = change(kept.document.clone());
-            let draft = tell(Draft::new(self.clock.now(), caller.actor(), what, changed.resource()));
-            let changes = Changes::new().replace(&changed, kept.revision)?.record(draft);
+            let now = self.clock.now();
+            let draft = tell(Draft::new(now, caller.actor(), what, changed.resource()));
+            let mut changes = Changes::new().replace(&changed, kept.revision)?.record(draft);
+            let departs = changed.disabled_at.is_some() && kept.document.disabled_at.is_none();
+            if departs {
+                changes = self.departing(&departure(name, now, "disabled"), changes).await?;
+            }
             if changes.commit(&*self.store).await? == Committed::Yes {
+                if departs {
+                    self.see_off(name, &caller.actor()).await;
+                }
                 return Ok(changed);
             }
         }
@@ -248,6 +261,10 @@ impl Issuer {
         let expires_at = now.checked_add(life).unwrap_or(now);
         Ok((code, Enrolment { hash, expires_at }))
     }
+}
+
+fn departure(name: &PrincipalName, at: Timestamp, how: &str) -> Departure {
+    Departure { principal: name.clone(), at, why: format!("the account {name} was {how}") }
 }
 
 fn unknown(name: &PrincipalName) -> Refusal {

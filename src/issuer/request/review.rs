@@ -109,7 +109,7 @@ impl Issuer {
         let grant = self.grant_for(&kept.document, now);
         let before = kept.document.clone();
         let after = kept.document.after(RequestEvent::Reviewed { review, grant })?;
-        let mut changes = Changes::new().replace(&after, kept.revision)?;
+        let mut changes = self.standing(caller, Changes::new()).await?.replace(&after, kept.revision)?;
         changes = changes.record(review_draft(caller, &before, new, now));
         match &after.state {
             RequestState::Pending { .. } => {}

@@ -6,13 +6,15 @@ use mayfly::{
     audit::{Actor, Draft},
     clock::Clock as _,
     domain::StateName,
-    issuer::IssueRequest,
+    identity::Caller,
+    issuer::{BreakGlass, IssueRequest},
     notify::EventKind,
+    policy::{Policies, Rules, Source},
     store::Store,
 };
 
 use super::{
-    receiver::Receiver,
+    receiver::{Post, Receiver},
     rig::{Rig, is_sent, slack, webhook},
 };
 use crate::support::{
@@ -121,4 +123,44 @@ async fn another_server_and_drift_are_told_of_with_what_was_found() {
     assert!(texts[0].contains("mayfly target accept orders"), "{texts:?}");
     assert!(texts[1].contains("is a member of admins"), "{texts:?}");
     rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_breaks_the_glass_is_told_of_and_so_is_its_sign_off() {
+    let Some(database) = databases().await.into_iter().next() else { return };
+    let world = World::reading(&database).await;
+    let text =
+        "@id(\"test.glass\")\npermit (principal, action == Action::\"break_glass\", resource);".to_owned();
+    let sources = vec![Source { name: "glass.cedar".into(), text }];
+    world.policies.replace(Policies::new(Rules { sources, ..Rules::default() }).unwrap());
+    let hook = Receiver::open().await;
+    let rig = Rig::on(
+        Arc::clone(&world.store) as Arc<dyn Store>,
+        Arc::clone(&world.directory),
+        Arc::clone(&world.clock),
+        vec![webhook("audit", &hook.url())],
+    )
+    .await;
+    let alice = Caller { second_factor_at: Some(world.clock.now()), ..caller("alice", &["on-call"]) };
+    let wanted = BreakGlass {
+        role: "shop-read".parse().unwrap(),
+        ttl: None,
+        reason: "orders are stuck".into(),
+        ticket: None,
+    };
+    let (request, _) = world.issuer.break_glass(&alice, wanted).await.unwrap();
+    let root = caller("root", &["administrators"]);
+    world.issuer.sign_off(&root, request.id, "it was justified".into()).await.unwrap();
+    let told = || -> Vec<(String, String)> {
+        let posts = hook.posts();
+        let loud = posts.iter().map(Post::json).filter(|post| post["type"] == "mayfly.break_glass");
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        loud.map(|post| (text(&post["data"]["what"]), text(&post["data"]["reason"]))).collect()
+    };
+    eventually("both are told", async || (told().len() == 2).then_some(())).await;
+    let mut told = told();
+    told.sort();
+    let word = |what: &str, why: &str| (what.to_owned(), why.to_owned());
+    assert_eq!(told, [word("signed off", "it was justified"), word("used", "orders are stuck")]);
+    drop(rig);
 }

@@ -84,7 +84,8 @@ async fn only_the_roles_invited_to_can_be_had_or_even_seen() {
     world.issuer.issue(&kim, request("shop-read")).await.unwrap();
     let refusal = world.issuer.issue(&kim, request("shop-audit")).await.unwrap_err();
     assert!(matches!(refusal.kind, RefusalKind::Denied | RefusalKind::NotFound), "{refusal}");
-    let seen: Vec<String> = world.issuer.roles(&kim).iter().map(|(role, ..)| role.name.to_string()).collect();
+    let seen: Vec<String> =
+        world.issuer.roles(&kim).iter().map(|offer| offer.role.name.to_string()).collect();
     assert_eq!(seen, ["shop-read"]);
 }
 

@@ -79,7 +79,7 @@ async fn it_takes_a_policy_a_second_factor_a_reason_and_a_short_time() {
     assert_eq!(refused(&nobody, wanted()).await.kind, RefusalKind::Denied);
     let without = caller("alice", &["on-call"]);
     let told = refused(&without, wanted()).await;
-    assert!(told.kind == RefusalKind::Denied && told.message.contains("second factor"), "{told}");
+    assert!(told.kind == RefusalKind::Denied && told.message.contains("--step-up"), "{told}");
     assert_eq!(refused(&world.on_call("alice", 900), wanted()).await.kind, RefusalKind::Denied);
     // Nor does one help that will have been given.
     assert_eq!(refused(&world.on_call("alice", -60), wanted()).await.kind, RefusalKind::Denied);
@@ -167,4 +167,48 @@ async fn it_is_recalled_until_it_is_signed_off() {
     }
     world.issuer.sign_off(&root(), request.id, "agreed".into()).await.unwrap();
     assert_eq!(world.request(request.id).await.due_at(), None);
+}
+
+#[tokio::test]
+async fn whom_only_the_second_factor_is_missing_is_told_so_also_when_a_policy_asks_for_it() {
+    let database = database().await;
+    let world = world(&database, reviewed(&database)).await;
+    let text = GLASS.replace(
+        "resource);",
+        "resource) when { context has second_factor_age && context.second_factor_age < 60 };",
+    );
+    let sources = vec![Source { name: "glass.cedar".into(), text }];
+    world.policies.replace(Policies::new(Rules { sources, ..Rules::default() }).unwrap());
+    for who in [caller("alice", &["on-call"]), world.on_call("alice", 300)] {
+        let told = world.break_glass(&who, wanted()).await.unwrap_err();
+        assert!(told.message.contains("mayfly login --step-up"), "{told}");
+    }
+    let never = world.break_glass(&caller("bob", &["readers"]), wanted()).await.unwrap_err();
+    assert_eq!(never.message, "no policy allows break-glass");
+    world.break_glass(&world.on_call("alice", 30), wanted()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_can_be_asked_for_says_how_many_have_to_agree() {
+    let database = database().await;
+    let mut two = reviewed(&database);
+    two.approval = vec![super::step("owners", &["group:owners"], 1), super::step("security", &["*"], 2)];
+    two.name = "shop-write".parse().unwrap();
+    let mut by_rule = database.reading_role("shop-peek", "shop");
+    by_rule.allow = vec!["*".parse().unwrap()];
+    let target = World::target(database.settings("shop"), std::sync::Arc::new(mayfly::clock::SystemClock));
+    let world = World::with(vec![target], vec![reviewed(&database), by_rule, two]).await;
+    let found = |who: &Caller| -> Vec<(String, bool, u32)> {
+        let offers = world.issuer.roles(who);
+        offers.iter().map(|offer| (offer.role.name.to_string(), offer.allowed, offer.reviews)).collect()
+    };
+    let offer = |name: &str, allowed, reviews| (name.to_owned(), allowed, reviews);
+    assert_eq!(
+        found(&super::alice()),
+        [offer("shop-peek", true, 0), offer("shop-read", true, 1), offer("shop-write", true, 3)]
+    );
+    assert_eq!(
+        found(&root()),
+        [offer("shop-peek", true, 0), offer("shop-read", false, 0), offer("shop-write", false, 0)]
+    );
 }

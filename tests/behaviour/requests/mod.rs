@@ -4,6 +4,7 @@ mod asking;
 mod broken;
 mod claiming;
 mod clocks;
+mod departed;
 mod locked;
 mod model;
 mod reviewing;

@@ -32,12 +32,12 @@ impl proto::role_service_server::RoleService for Service {
         let after = fields.take("page_token", after);
         let (Some(size), Some(after)) = (size, after) else { return Err(fields.refuse()) };
         let mut roles = self.0.issuer.roles(call.caller());
-        roles.retain(|(role, ..)| after.as_ref().is_none_or(|after| role.name > *after));
+        roles.retain(|offer| after.as_ref().is_none_or(|after| offer.role.name > *after));
         let cut = listing.cut(
             &roles,
             (size, false, self.0.reply_budget),
-            |(role, target, allowed)| convert::role(role, &**target, *allowed),
-            |(role, ..)| role.name.to_string(),
+            |offer| convert::role(&offer.role, &*offer.target, (offer.allowed, offer.reviews)),
+            |offer| offer.role.name.to_string(),
         );
         Ok(Response::new(ListRolesResponse { roles: cut.messages, next_page_token: cut.next }))
     }
@@ -54,8 +54,9 @@ impl proto::role_service_server::RoleService for Service {
         let checked = self.0.issuer.check_role(call.caller(), &name, ttl).await;
         let (check, target) = checked.map_err(|refusal| call.refused(&refusal))?;
         let allowed = check.verdict.is_ok();
+        let reviews = check.steps.iter().map(|step| step.quorum.max(1)).sum();
         Ok(Response::new(CheckRoleResponse {
-            role: Some(convert::role(&check.role, &*target, allowed)),
+            role: Some(convert::role(&check.role, &*target, (allowed, reviews))),
             allowed,
             reason: check.verdict.unwrap_or_else(|reason| reason),
             ttl: Some(convert::ttl(check.ttl)),

@@ -348,3 +348,14 @@ async fn only_an_assertion_is_exchanged_for_a_session() {
         assert_eq!(status.code(), Code::FailedPrecondition);
     }
 }
+
+#[tokio::test]
+async fn a_session_does_not_outlive_the_provider_it_came_from() {
+    let ci = Ci::with("").await;
+    let mut sessions = SessionServiceClient::new(ci.api.channel().await);
+    let begun =
+        sessions.exchange(with(&ci.assertion(&json!({})), ExchangeRequest {})).await.unwrap().into_inner();
+    ci.call(&begun.secret).await.unwrap();
+    ci.reload("");
+    assert_eq!(ci.call(&begun.secret).await.unwrap_err().code(), Code::Unauthenticated);
+}
