@@ -51,6 +51,7 @@ CREATE TABLE IF NOT EXISTS mayfly.accounts (
   trouble varchar(255) NULL,
   mark varchar(512) NULL,
   own_statements boolean NULL,
+  kind varchar(16) NULL,
   PRIMARY KEY (user, host),
   KEY due (expires_at)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT 'Accounts of Mayfly and when they expire, in UTC';
@@ -63,21 +64,24 @@ INSERT IGNORE INTO mayfly.server (id, identity) VALUES (1, @mayfly);
 DELIMITER //
 CREATE DEFINER = mayfly@'%' EVENT mayfly.expire
 ON SCHEDULE EVERY 1 SECOND ON COMPLETION PRESERVE ENABLE
-COMMENT 'mayfly switch, version 2' DO
+COMMENT 'mayfly switch, version 3' DO
 BEGIN
   DECLARE began datetime(6) DEFAULT SYSDATE(6);
   DECLARE finished boolean DEFAULT FALSE;
+  DECLARE own varchar(512) DEFAULT CURRENT_USER();
   DECLARE due_user varchar(128);
   DECLARE due_host varchar(255);
   DECLARE session bigint unsigned;
   DECLARE due CURSOR FOR
     SELECT user, host FROM mayfly.accounts
-    WHERE expires_at <= UTC_TIMESTAMP(6) AND locked_at IS NULL AND LEFT(user, 3) = 'mf_'
+    WHERE expires_at <= UTC_TIMESTAMP(6) AND locked_at IS NULL
+    AND (LEFT(user, 3) = 'mf_' OR kind = 'checkout' AND LEFT(own, CHAR_LENGTH(user) + 1) <> CONCAT(user, '@'))
     ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED;
   DECLARE live CURSOR FOR
     SELECT DISTINCT p.ID FROM information_schema.PROCESSLIST p
     JOIN mayfly.accounts a ON a.user = CONVERT(p.USER USING utf8mb4) COLLATE utf8mb4_bin
-    WHERE a.expires_at <= UTC_TIMESTAMP(6) AND LEFT(a.user, 3) = 'mf_';
+    WHERE a.expires_at <= UTC_TIMESTAMP(6)
+    AND (LEFT(a.user, 3) = 'mf_' OR a.kind = 'checkout' AND LEFT(own, CHAR_LENGTH(a.user) + 1) <> CONCAT(a.user, '@'));
   DECLARE CONTINUE HANDLER FOR NOT FOUND SET finished = TRUE;
   DECLARE CONTINUE HANDLER FOR SQLWARNING BEGIN END;
   OPEN due;
@@ -93,16 +97,27 @@ BEGIN
         GET DIAGNOSTICS CONDITION 1 words = MESSAGE_TEXT;
         UPDATE mayfly.accounts SET trouble = LEFT(words, 255) WHERE user = due_user AND host = due_host;
       END;
-      SET @mayfly = CONCAT('ALTER USER IF EXISTS ', QUOTE(due_user), '@', QUOTE(due_host), ' ACCOUNT LOCK');
-      PREPARE lock_account FROM @mayfly;
-      EXECUTE lock_account;
-      DEALLOCATE PREPARE lock_account;
-      UPDATE mayfly.accounts SET locked_at = UTC_TIMESTAMP(6), trouble = NULL
-      WHERE user = due_user AND host = due_host;
+      IF EXISTS (SELECT 1 FROM mayfly.accounts WHERE user = due_user AND host = due_host
+                 AND expires_at <= UTC_TIMESTAMP(6) AND locked_at IS NULL) THEN
+        SET @mayfly = CONCAT('ALTER USER IF EXISTS ', QUOTE(due_user), '@', QUOTE(due_host), ' ACCOUNT LOCK');
+        PREPARE lock_account FROM @mayfly;
+        EXECUTE lock_account;
+        DEALLOCATE PREPARE lock_account;
+        UPDATE mayfly.accounts SET locked_at = UTC_TIMESTAMP(6), trouble = NULL
+        WHERE user = due_user AND host = due_host AND expires_at <= UTC_TIMESTAMP(6);
+        IF EXISTS (SELECT 1 FROM mayfly.accounts WHERE user = due_user AND host = due_host
+                   AND expires_at > UTC_TIMESTAMP(6) AND locked_at IS NULL AND kind = 'checkout') THEN
+          SET @mayfly = CONCAT('ALTER USER IF EXISTS ', QUOTE(due_user), '@', QUOTE(due_host), ' ACCOUNT UNLOCK');
+          PREPARE unlock_account FROM @mayfly;
+          EXECUTE unlock_account;
+          DEALLOCATE PREPARE unlock_account;
+        END IF;
+      END IF;
     END;
   END LOOP;
   CLOSE due;
-  IF EXISTS (SELECT 1 FROM mayfly.accounts WHERE expires_at <= UTC_TIMESTAMP(6) AND LEFT(user, 3) = 'mf_') THEN
+  IF EXISTS (SELECT 1 FROM mayfly.accounts WHERE expires_at <= UTC_TIMESTAMP(6)
+             AND (LEFT(user, 3) = 'mf_' OR kind = 'checkout' AND LEFT(own, CHAR_LENGTH(user) + 1) <> CONCAT(user, '@'))) THEN
     SET finished = FALSE;
     OPEN live;
     ending: LOOP

@@ -310,10 +310,7 @@ pub trait Target: Send + Sync {
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError>;
 
     /// Accounts as they stand, whoever created them: their marks tell. Changes nothing. Uses the ending pool.
-    async fn accounts(&self, which: Which<'_>) -> Result<Vec<FoundAccount>, TargetError> {
-        let _ = which;
-        Err(TargetError::new(TargetErrorKind::Refused, "accounts cannot be listed on this engine yet"))
-    }
+    async fn accounts(&self, which: Which<'_>) -> Result<Vec<FoundAccount>, TargetError>;
 
     /// Whether an account's expiry is kept on the target itself, so that it can be compared.
     fn keeps_expiry(&self) -> bool {
@@ -327,72 +324,43 @@ pub trait Target: Send + Sync {
         account: LeasedAccount<'_>,
         drift: &[Drift],
         expires_at: Timestamp,
-    ) -> Result<(), TargetError> {
-        let _ = (account, drift, expires_at);
-        Err(TargetError::new(TargetErrorKind::Refused, "accounts cannot be put right on this engine yet"))
-    }
+    ) -> Result<(), TargetError>;
 
     /// An account that was there before Mayfly; `None`: it does not exist. Changes nothing. Uses the issuing pool.
-    async fn existing(&self, account: &ExistingAccount) -> Result<Option<ExistingState>, TargetError> {
-        let _ = account;
-        Err(no_existing_accounts())
-    }
+    async fn existing(&self, account: &ExistingAccount) -> Result<Option<ExistingState>, TargetError>;
 
     /// Makes an existing account a member of groups. What it is a member of stays; done twice it has the effect of once. Uses the
     /// issuing pool.
-    async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError> {
-        let _ = (account, groups);
-        Err(no_existing_accounts())
-    }
+    async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError>;
 
     /// Takes groups from an existing account and verifies that; the account, what it owns and its other groups stay. A group that it
     /// is no member of, or that does not exist, is success. `false`: there is no such account. Uses the ending pool, like what follows.
-    async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError> {
-        let _ = (account, groups);
-        Err(no_existing_accounts())
-    }
+    async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError>;
 
     /// Ends the live sessions of an existing account and looks again. Called until none remains that was there at the first call:
     /// the account may log in meanwhile.
-    async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError> {
-        let _ = account;
-        Err(no_existing_accounts())
-    }
+    async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError>;
 
     /// Hands an existing account to a holder: the secret becomes the only way to log in, the account is enabled, and the server refuses
-    /// it after the expiry. Sessions that are open stay; done twice it has the effect of once. Uses the issuing pool.
-    async fn check_out(&self, handed: HandedOut<'_>, secret: &Secret) -> Result<(), TargetError> {
-        let _ = (handed, secret);
-        Err(no_existing_accounts())
-    }
+    /// it after the expiry. Refuses accounts that are barred ([`ExistingState::barred`]). Sessions that are open stay; done twice it has
+    /// the effect of once. Uses the issuing pool.
+    async fn check_out(&self, handed: HandedOut<'_>, secret: &Secret) -> Result<(), TargetError>;
 
     /// Moves the expiry of an account that is checked out. Uses the issuing pool.
-    async fn prolong(&self, handed: HandedOut<'_>) -> Result<(), TargetError> {
-        let _ = handed;
-        Err(no_existing_accounts())
-    }
+    async fn prolong(&self, handed: HandedOut<'_>) -> Result<(), TargetError>;
 
-    /// Takes an existing account back: it cannot log in any more, and its password becomes one that nobody is told. The account, what it
-    /// owns and what it is a member of stay, and so do its sessions, which are ended next. `false`: there is no such account. Uses the
-    /// ending pool.
-    async fn check_in(&self, account: &ExistingAccount) -> Result<bool, TargetError> {
-        let _ = account;
-        Err(no_existing_accounts())
-    }
+    /// Takes an existing account back: it cannot log in any more, and no password that anybody was told is its password any more, should
+    /// somebody enable it. The account, what it owns and what it is a member of stay, and so do its sessions, which are ended next.
+    /// `false`: there is no such account. Uses the ending pool.
+    async fn check_in(&self, account: &ExistingAccount) -> Result<bool, TargetError>;
 
     /// Gives the administration account itself another password: by its verifier, like every other. Existing connections stay
     /// usable. Uses the ending pool.
-    async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {
-        let _ = password;
-        Err(TargetError::new(TargetErrorKind::Refused, "this engine's own password cannot be changed yet"))
-    }
+    async fn change_own_password(&self, password: &Password) -> Result<(), TargetError>;
 
     /// Logs the administration account in with a password, apart from every pool. Once the server has let it in, new
     /// connections begin with this password.
-    async fn prove_own_password(&self, password: &Password) -> Result<(), TargetError> {
-        let _ = password;
-        Err(TargetError::new(TargetErrorKind::Refused, "this engine's own password cannot be proved yet"))
-    }
+    async fn prove_own_password(&self, password: &Password) -> Result<(), TargetError>;
 
     /// Whether it answers, and as what.
     async fn ping(&self) -> Result<ServerVersion, TargetError>;
@@ -412,10 +380,6 @@ pub trait Target: Send + Sync {
     async fn installation_script(&self) -> Result<String, TargetError> {
         Ok(String::new())
     }
-}
-
-fn no_existing_accounts() -> TargetError {
-    TargetError::new(TargetErrorKind::Refused, "existing accounts are not handled on this engine yet")
 }
 
 /// A target by its settings. Connects nowhere: a server that is down now can be up when it is needed.

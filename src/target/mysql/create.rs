@@ -169,7 +169,12 @@ fn groups(new: NewAccount<'_>) -> Result<Vec<String>, TargetError> {
     new.role.member_of.iter().map(|group| quote::identifier(group)).collect()
 }
 
-fn identification(flavour: Flavour, plugin: AuthPlugin, secret: &Secret) -> Result<String, TargetError> {
+/// By what an account logs in from now on.
+pub(super) fn identification(
+    flavour: Flavour,
+    plugin: AuthPlugin,
+    secret: &Secret,
+) -> Result<String, TargetError> {
     let verifier = secret.verifier.as_str();
     Ok(match (flavour, plugin) {
         (Flavour::Mysql, _) => format!("IDENTIFIED WITH caching_sha2_password AS {}", quote::hex(verifier)),

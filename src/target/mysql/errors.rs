@@ -132,13 +132,14 @@ pub(super) const NO_SUCH_THREAD: u16 = 1094;
 /// MariaDB: the account was no member of the role to revoke.
 pub(super) const MARIADB_CANNOT_REVOKE_ROLE: u16 = 1962;
 
-/// Whether an error says that a table is not there, or not for the administration account.
+/// Whether an error says that a table or a column of it is not there, or not for the administration account.
 pub(super) fn is_not_there(code: u16) -> bool {
     use codes::{
-        COLUMN_ACCESS_DENIED, DB_ACCESS_DENIED, NO_SUCH_TABLE, TABLE_ACCESS_DENIED, UNKNOWN_DATABASE,
+        COLUMN_ACCESS_DENIED, DB_ACCESS_DENIED, NO_SUCH_TABLE, TABLE_ACCESS_DENIED, UNKNOWN_COLUMN,
+        UNKNOWN_DATABASE,
     };
-    [NO_SUCH_TABLE, UNKNOWN_DATABASE, TABLE_ACCESS_DENIED, COLUMN_ACCESS_DENIED, DB_ACCESS_DENIED]
-        .contains(&code)
+    let absent = [NO_SUCH_TABLE, UNKNOWN_COLUMN, UNKNOWN_DATABASE];
+    absent.contains(&code) || [TABLE_ACCESS_DENIED, COLUMN_ACCESS_DENIED, DB_ACCESS_DENIED].contains(&code)
 }
 
 const SHUT_OUT: &str = "does not let the administration account in";

@@ -77,7 +77,7 @@ async fn look(
     }
     let basic = Privilege::basic(target.flavour);
     findings.extend(basic.iter().map(|needed| held(needed, &grants, link)));
-    findings.extend(server_findings(target, link, &grants).await?);
+    findings.extend(server_findings(target, link, (&grants, roles)).await?);
     let mut needed: Vec<Privilege> = Vec::new();
     for role in roles {
         findings.extend(role_findings(link, role, &grants).await?);
@@ -133,9 +133,9 @@ async fn own_grants(link: &mut Link<'_>) -> Result<Grants, TargetError> {
 async fn server_findings(
     target: &Mysql,
     link: &mut Link<'_>,
-    grants: &Grants,
+    needs: (&Grants, &[&Role]),
 ) -> Result<Vec<Finding>, TargetError> {
-    let mut findings = switch::findings(target, link, grants).await?;
+    let mut findings = switch::findings(target, link, needs).await?;
     findings.extend(tls_finding(target, link).await?);
     if target.flavour == Flavour::Mariadb {
         findings.extend(plugin_findings(target.settings.auth_plugin, link).await?);

@@ -6,31 +6,35 @@
 use super::{
     errors::{self, Step},
     flavour::Flavour,
+    found::STANDING,
+    handed,
     link::Link,
     quote, sessions,
+    switch::{self, Registry},
 };
 use crate::{
     domain::{Access, ExistingAccount, Role},
-    target::{ExistingState, Finding, SessionsEnded, TargetError, TargetErrorKind},
+    target::{
+        ExistingState, Finding, SessionsEnded, TargetError, TargetErrorKind, existing::standing_password,
+    },
 };
-
-/// What is asked about an existing account.
-const STATE: &str = "an existing account";
 
 /// A session in the middle of something needs a moment to notice: looked at again this often, after this long.
 const LOOKS: u32 = 20;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 
 /// One account at one host.
-struct Place {
-    user: String,
-    host: String,
+pub(super) struct Place {
+    /// `'user'`.
+    pub(super) user: String,
+    /// `'host'`.
+    pub(super) host: String,
     /// `'user'@'host'`.
-    whole: String,
+    pub(super) whole: String,
 }
 
 impl Place {
-    fn of(account: &ExistingAccount) -> Result<Self, TargetError> {
+    pub(super) fn of(account: &ExistingAccount) -> Result<Self, TargetError> {
         let [host] = account.hosts() else {
             let message = "an existing account is one name at one host";
             return Err(TargetError::new(TargetErrorKind::Refused, message));
@@ -43,22 +47,43 @@ impl Place {
     }
 }
 
-/// The account as it stands; `None`: there is none.
+/// Privileges of MySQL's with which an account gets at others, or at any privilege.
+const ADMINISTERING: &str = "'SYSTEM_USER', 'ROLE_ADMIN', 'SET_USER_ID', 'SET_ANY_DEFINER'";
+
+/// The account as it stands, but for its expiry; `None`: there is none.
 pub(super) async fn state(
     link: &mut Link<'_>,
     account: &ExistingAccount,
 ) -> Result<Option<ExistingState>, TargetError> {
     let Place { user, host, .. } = Place::of(account)?;
+    let (locked, more) = match link.server().flavour {
+        Flavour::Mysql => (
+            "u.account_locked = 'Y'".to_owned(),
+            format!(
+                "EXISTS (SELECT 1 FROM mysql.global_grants g WHERE g.USER = u.User AND g.HOST = u.Host \
+                 AND g.PRIV IN ({ADMINISTERING}))"
+            ),
+        ),
+        Flavour::Mariadb => (
+            "COALESCE((SELECT JSON_VALUE(p.Priv, '$.account_locked') FROM mysql.global_priv p \
+             WHERE p.User = u.User AND p.Host = u.Host), '0') = '1'"
+                .to_owned(),
+            "FALSE".to_owned(),
+        ),
+    };
     let question = format!(
-        "SELECT Super_priv = 'Y' OR Create_user_priv = 'Y' OR Grant_priv = 'Y', \
-         CONCAT(User, '@', Host) = CURRENT_USER() FROM mysql.user WHERE User = {user} AND Host = {host}"
+        "SELECT {locked}, CONCAT(u.User, '@', u.Host) = CURRENT_USER(), \
+         u.Super_priv = 'Y' OR u.Create_user_priv = 'Y' OR u.Grant_priv = 'Y' OR {more}, u.Repl_slave_priv = 'Y' \
+         FROM mysql.user u WHERE u.User = {user} AND u.Host = {host}"
     );
-    let found: Vec<(bool, bool)> = link.ask(STATE, &question).await?;
-    let Some((administers, own)) = found.into_iter().next() else { return Ok(None) };
+    let found: Vec<(bool, bool, bool, bool)> = link.ask(STANDING, &question).await?;
+    let Some((locked, own, administers, replicates)) = found.into_iter().next() else { return Ok(None) };
     let barred = if own {
         Some("it is the account by which Mayfly administers the server".to_owned())
     } else if administers {
         Some("it administers accounts or the server itself".to_owned())
+    } else if replicates {
+        Some("it may replicate, and so read everything already".to_owned())
     } else {
         None
     };
@@ -70,8 +95,9 @@ pub(super) async fn state(
             format!("SELECT Role FROM mysql.roles_mapping WHERE User = {user} AND Host = {host}")
         }
     };
-    let member_of: Vec<String> = link.ask(STATE, &memberships).await?;
-    Ok(Some(ExistingState { member_of: member_of.into_iter().collect(), barred }))
+    let member_of: Vec<String> = link.ask(STANDING, &memberships).await?;
+    let member_of = member_of.into_iter().collect();
+    Ok(Some(ExistingState { member_of, barred, may_log_in: !locked, expires_at: None }))
 }
 
 /// Makes the account a member of groups; of what it is a member already it stays one.
@@ -149,21 +175,35 @@ pub(super) async fn end_sessions(
         }
         tokio::time::sleep(PAUSE).await;
     }
+    if open.is_empty() {
+        handed::forget_taken_back(link, account).await;
+    }
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Ok(SessionsEnded { ended: count(told.len()), remaining: count(open.len()) })
 }
 
 /// What is wrong with the existing accounts that a role names: missing, or not to be touched.
 pub(super) async fn findings(link: &mut Link<'_>, role: &Role) -> Result<Vec<Finding>, TargetError> {
-    let Access::Elevation { accounts, .. } = &role.access else { return Ok(Vec::new()) };
+    let (accounts, handed_out): (Vec<&String>, bool) = match &role.access {
+        Access::Elevation { accounts, .. } => (accounts.values().collect(), false),
+        Access::Checkout { account, .. } => (vec![account], true),
+        Access::Ephemeral => return Ok(Vec::new()),
+    };
     let mut findings = Vec::new();
-    for name in accounts.values() {
+    for name in accounts {
         let Ok(account) = ExistingAccount::new(name, role.hosts.clone()) else { continue };
         let names = format!("the role {} names the account {account}", role.name);
-        match state(link, &account).await? {
+        match handed::state(link, &account).await? {
             None => findings.push(Finding::problem(format!("{names}, which does not exist"))),
             Some(ExistingState { barred: Some(why), .. }) => {
                 findings.push(Finding::problem(format!("{names}, which is left alone: {why}")));
+            }
+            Some(state) if handed_out && state.may_log_in && state.expires_at.is_none() => {
+                // Without a place for its expiry, one that is handed out just now looks the same.
+                if switch::seen(link).await? == Registry::Whole {
+                    let words = standing_password(role.name.as_str(), &account.to_string());
+                    findings.push(Finding::warning(words));
+                }
             }
             Some(_) => {}
         }

@@ -10,19 +10,19 @@ use super::{
     errors::{self, Step},
     link::Link,
     quote,
-    switch::{self, Registry},
+    switch::{self, Keeper, Registry},
     template::Values,
 };
 use crate::{
-    domain::{Account, LeaseId, TargetName},
-    target::{Expiry, LeasedAccount, NewAccount, TargetError, TargetErrorKind},
+    domain::{Account, LeaseId},
+    target::{LeasedAccount, NewAccount, TargetError, TargetErrorKind},
 };
 
 /// How far ahead an expiry is written at most: what lasts longer than this does not expire in anybody's time.
 const FARTHEST: SignedDuration = SignedDuration::from_hours(24 * 366 * 100);
 
 /// A moment by our clock, as an expression by the server's when it runs.
-fn on_servers_clock(at: Timestamp, now: Timestamp) -> String {
+pub(super) fn on_servers_clock(at: Timestamp, now: Timestamp) -> String {
     let left = at.duration_since(now).clamp(-FARTHEST, FARTHEST);
     format!("UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND", left.as_micros())
 }
@@ -33,7 +33,7 @@ fn on_servers_clock(at: Timestamp, now: Timestamp) -> String {
 /// # Errors
 /// When a name cannot be quoted.
 pub(super) fn write(new: &NewAccount<'_>, now: Timestamp, registry: Registry) -> Result<String, TargetError> {
-    if registry != Registry::Whole {
+    if registry < Registry::WithoutKinds {
         return insert(new.account, new.lease, new.expires_at, now, ("", ""));
     }
     let mark = quote::literal(&new.mark().to_string())?;
@@ -97,9 +97,9 @@ pub(super) async fn renew(
     link: &mut Link<'_>,
     leased: LeasedAccount<'_>,
     expires_at: Timestamp,
-    (expiry, target): (Expiry, &TargetName),
+    keeper: Keeper<'_>,
 ) -> Result<(), TargetError> {
-    let registry = switch::required(link, expiry, target).await?;
+    let registry = switch::required(link, keeper, switch::MARKS).await?;
     if end::hosts(link, leased.account).await?.is_empty() {
         return Err(TargetError::new(TargetErrorKind::Missing, "the account does not exist"));
     }

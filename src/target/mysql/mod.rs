@@ -16,6 +16,7 @@ mod expiry;
 mod flavour;
 mod found;
 mod grants;
+mod handed;
 mod handing;
 mod identity;
 mod link;
@@ -38,9 +39,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool};
+use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool, switch::Keeper};
 use super::{
-    ClockOffset, Examination, ExistingState, Expiry, LeasedAccount, NewAccount, PoolUse, Secret,
+    ClockOffset, Examination, ExistingState, Expiry, HandedOut, LeasedAccount, NewAccount, PoolUse, Secret,
     ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError, TargetSettings, Which,
 };
 use crate::domain::{Account, Drift, ExistingAccount, FoundAccount, ObjectCounts, Password, Role};
@@ -67,6 +68,11 @@ impl Mysql {
         let (issuing, ending) = (pool(settings.pool.issuing), pool(settings.pool.ending));
         Ok(Self { settings, flavour, surroundings, issuing, ending, census: Census::default() })
     }
+
+    /// Who sees to the expiry of accounts here.
+    fn keeper(&self) -> Keeper<'_> {
+        Keeper { expiry: self.settings.expiry, target: &self.settings.name }
+    }
 }
 
 #[async_trait]
@@ -87,7 +93,7 @@ impl Target for Mysql {
         let plan = create::Plan::new(self.flavour, self.settings.auth_plugin, new, secret)?;
         let mut link = self.issuing.acquire().await?;
         let limit = self.settings.pool.statement;
-        let required = switch::required(&mut link, self.settings.expiry, &self.settings.name);
+        let required = switch::required(&mut link, self.keeper(), switch::MARKS);
         let registry = match within(limit, required).await {
             Ok(registry) => registry,
             refused => return link.release(refused).map(drop),
@@ -107,8 +113,7 @@ impl Target for Mysql {
 
     async fn renew(&self, account: LeasedAccount<'_>, expires_at: Timestamp) -> Result<(), TargetError> {
         let mut link = self.issuing.acquire().await?;
-        let keeper = (self.settings.expiry, &self.settings.name);
-        let outcome = expiry::renew(&mut link, account, expires_at, keeper);
+        let outcome = expiry::renew(&mut link, account, expires_at, self.keeper());
         let outcome = within(self.settings.pool.statement, outcome).await;
         link.release(outcome)
     }
@@ -153,7 +158,7 @@ impl Target for Mysql {
     async fn accounts(&self, which: Which<'_>) -> Result<Vec<FoundAccount>, TargetError> {
         let mut link = self.ending.acquire().await?;
         let outcome = within(self.settings.pool.statement, async {
-            let registry = switch::registry(&mut link, self.settings.expiry, &self.settings.name).await?;
+            let registry = switch::registry(&mut link, self.keeper()).await?;
             found::list(&mut link, which, registry).await
         });
         let outcome = outcome.await;
@@ -175,15 +180,14 @@ impl Target for Mysql {
         expires_at: Timestamp,
     ) -> Result<(), TargetError> {
         let mut link = self.ending.acquire().await?;
-        let keeper = (self.settings.expiry, &self.settings.name);
-        let outcome = found::put_right(&mut link, account, drift, expires_at, keeper);
+        let outcome = found::put_right(&mut link, account, drift, expires_at, self.keeper());
         let outcome = within(self.settings.pool.statement, outcome).await;
         link.release(outcome)
     }
 
     async fn existing(&self, account: &ExistingAccount) -> Result<Option<ExistingState>, TargetError> {
         let mut link = self.issuing.acquire().await?;
-        let outcome = within(self.settings.pool.statement, existing::state(&mut link, account)).await;
+        let outcome = within(self.settings.pool.statement, handed::state(&mut link, account)).await;
         link.release(outcome)
     }
 
@@ -203,6 +207,30 @@ impl Target for Mysql {
     async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError> {
         let mut link = self.ending.acquire().await?;
         let outcome = within(self.settings.pool.statement, existing::end_sessions(&mut link, account)).await;
+        link.release(outcome)
+    }
+
+    async fn check_out(&self, handed: HandedOut<'_>, secret: &Secret) -> Result<(), TargetError> {
+        let mut link = self.issuing.acquire().await?;
+        let with = (secret, self.settings.auth_plugin);
+        let outcome = handed::check_out(&mut link, handed, with, self.keeper());
+        let outcome = within(self.settings.pool.statement, outcome).await;
+        link.release(outcome.map_err(TargetError::after_sending))
+    }
+
+    async fn prolong(&self, handed: HandedOut<'_>) -> Result<(), TargetError> {
+        let mut link = self.issuing.acquire().await?;
+        let outcome = handed::prolong(&mut link, handed, self.keeper());
+        let outcome = within(self.settings.pool.statement, outcome).await;
+        link.release(outcome)
+    }
+
+    async fn check_in(&self, account: &ExistingAccount) -> Result<bool, TargetError> {
+        let plugin = self.settings.auth_plugin;
+        let nobodys = verifier::prepare(self.flavour, plugin, &self.surroundings).await?;
+        let mut link = self.ending.acquire().await?;
+        let outcome = handed::check_in(&mut link, account, (&nobodys, plugin));
+        let outcome = within(self.settings.pool.statement, outcome).await;
         link.release(outcome)
     }
 

@@ -8,7 +8,7 @@ use super::{
     connect::{Connection, number, text, truth},
     cron,
     errors::Failure,
-    existing,
+    existing::{self, Named},
     privileges::{self, Needs},
     quote,
 };
@@ -52,17 +52,29 @@ pub(super) async fn examine(
     Ok(findings)
 }
 
-/// Existing accounts that roles name, each with a role that does.
-fn named_accounts<'r>(roles: &[&'r Role]) -> Vec<(&'r str, &'r str)> {
-    let accounts = |role: &'r Role| match &role.access {
-        Access::Elevation { accounts, .. } => accounts.values().map(String::as_str).collect(),
-        Access::Checkout { account } => vec![account.as_str()],
-        Access::Ephemeral => Vec::new(),
+/// Existing accounts that roles name, each with one role that does so, of a kind.
+fn named_accounts<'r>(roles: &[&'r Role]) -> Vec<Named<'r>> {
+    let accounts = |role: &'r Role| -> Vec<(&'r str, bool)> {
+        match &role.access {
+            Access::Elevation { accounts, .. } => {
+                accounts.values().map(|account| (account.as_str(), false)).collect()
+            }
+            Access::Checkout { account, .. } => vec![(account.as_str(), true)],
+            Access::Ephemeral => Vec::new(),
+        }
     };
-    let named =
-        roles.iter().flat_map(|role| accounts(role).into_iter().map(|account| (account, role.name.as_str())));
-    let unique: std::collections::BTreeMap<&str, &str> = named.collect();
-    unique.into_iter().map(|(account, role)| (role, account)).collect()
+    let named = roles.iter().flat_map(|role| {
+        let role_name = role.name.as_str();
+        accounts(role).into_iter().map(move |(account, handed_out)| Named {
+            account,
+            handed_out,
+            role: role_name,
+        })
+    });
+    let mut named: Vec<Named<'r>> = named.collect();
+    named.sort_unstable();
+    named.dedup_by_key(|named| (named.account, named.handed_out));
+    named
 }
 
 fn clock(offset: SignedDuration) -> Finding {

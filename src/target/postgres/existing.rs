@@ -9,13 +9,32 @@ use super::{
     connect::{ADMIN_OPTION_SINCE, Connection, number, text, truth},
     end::{self, LOOKS, SESSIONS},
     errors::Failure,
+    found::{EXPIRY, expiry},
     privileges::{self, Needs},
     put_right::Membership,
     quote,
 };
-use crate::target::{ExistingState, Finding, SessionsEnded, TargetError, TargetErrorKind};
+use crate::target::{
+    ExistingState, Finding, SessionsEnded, TargetError, TargetErrorKind, existing::standing_password,
+};
 
-/// The account as it stands; `None`: there is none.
+/// That an account `r` is our own.
+pub(super) const OURSELVES: &str = "r.rolname IN (current_user, session_user)";
+
+/// What an account `r` must not be, and how that is told.
+const BARS: [(&str, &str); 4] = [
+    ("r.rolsuper", "it is a superuser, which has every privilege already"),
+    (OURSELVES, "it is the account by which Mayfly administers the server"),
+    ("r.rolreplication", "it may replicate, and so read everything already"),
+    ("r.rolcreaterole", "it may administer other accounts"),
+];
+
+/// That an account `r` is one that Mayfly must not touch.
+pub(super) fn barring() -> String {
+    BARS.map(|(condition, _)| condition).join(" OR ")
+}
+
+/// The account as it stands, its expiry by the target's clock, which is the caller's to convert; `None`: there is none.
 pub(super) async fn state(
     connection: &mut Connection,
     account: &str,
@@ -23,23 +42,21 @@ pub(super) async fn state(
     let name = quote::literal(account)?;
     let rows = connection
         .run(&format!(
-            "SELECT g.rolname, r.rolsuper, r.rolname = current_user OR r.rolname = session_user, r.rolreplication \
+            "SELECT g.rolname, r.rolcanlogin, {EXPIRY}, {} \
              FROM pg_roles r LEFT JOIN pg_auth_members m ON m.member = r.oid LEFT JOIN pg_roles g ON g.oid = m.roleid \
-             WHERE r.rolname = {name}"
+             WHERE r.rolname = {name}",
+            BARS.map(|(condition, _)| condition).join(", ")
         ))
         .await
         .map_err(|failure| failure.while_doing("looking at an existing account"))?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let barred = if truth(first, 1) {
-        Some("it is a superuser, which has every privilege already".to_owned())
-    } else if truth(first, 2) {
-        Some("it is the account by which Mayfly administers the server".to_owned())
-    } else if truth(first, 3) {
-        Some("it may replicate, and so read everything already".to_owned())
-    } else {
-        None
-    };
-    Ok(Some(ExistingState { member_of: rows.iter().filter_map(|row| text(row, 0)).collect(), barred }))
+    let barred = BARS.iter().enumerate().find(|(at, _)| truth(first, 3 + at));
+    Ok(Some(ExistingState {
+        member_of: rows.iter().filter_map(|row| text(row, 0)).collect(),
+        barred: barred.map(|(_, (_, why))| (*why).to_owned()),
+        may_log_in: truth(first, 1),
+        expires_at: expiry(first, 2),
+    }))
 }
 
 /// Makes the account a member of groups; of what it is a member by our grant already it stays one.
@@ -190,35 +207,50 @@ async fn terminate(connection: &mut Connection, account: &str, oid: u32) -> Resu
     Ok(rows.iter().map(|row| number(row, 0).to_string()).collect())
 }
 
+/// An existing account that a role names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Named<'r> {
+    pub(super) account: &'r str,
+    /// It is handed out whole, not only given groups.
+    pub(super) handed_out: bool,
+    pub(super) role: &'r str,
+}
+
 /// What is wrong with existing accounts that roles name: missing, not to be touched, or out of the administration account's reach.
 pub(super) async fn findings(
     connection: &mut Connection,
-    accounts: &[(&str, &str)],
+    accounts: &[Named<'_>],
 ) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
-    for &(role, account) in accounts {
+    for &Named { role, account, handed_out } in accounts {
         let quoted = quote::identifier(account)?;
-        let finding = match state(connection, account).await? {
-            None => {
-                Finding::problem(format!("the role {role} names the account {quoted}, which does not exist"))
+        let state = match state(connection, account).await? {
+            Some(ExistingState { barred: Some(why), .. }) => {
+                let words = format!("the role {role} names the account {quoted}, which is left alone: {why}");
+                findings.push(Finding::problem(words));
+                continue;
             }
-            Some(ExistingState { barred: Some(why), .. }) => Finding::problem(format!(
-                "the role {role} names the account {quoted}, which is left alone: {why}"
-            )),
-            Some(_) => match reach(connection, account).await? {
-                None => continue,
-                Some(remedy) => Finding::problem(format!(
-                    "the administration account may not end sessions of {quoted}, which the role {role} names"
-                ))
-                .mended_by(remedy),
-            },
+            None => {
+                let words = format!("the role {role} names the account {quoted}, which does not exist");
+                findings.push(Finding::problem(words));
+                continue;
+            }
+            Some(state) => state,
         };
-        findings.push(finding);
+        if let Some(remedy) = reach(connection, account).await? {
+            let what = if handed_out { "change" } else { "end sessions of" };
+            let words = format!("the administration account may not {what} {quoted}");
+            findings
+                .push(Finding::problem(format!("{words}, which the role {role} names")).mended_by(remedy));
+        }
+        if handed_out && state.may_log_in && state.expires_at.is_none() {
+            findings.push(Finding::warning(standing_password(role, &quoted)));
+        }
     }
     Ok(findings)
 }
 
-/// What the administration account lacks to end an account's sessions; `None`: nothing.
+/// What the administration account lacks to change an account and end its sessions; `None`: nothing.
 async fn reach(connection: &mut Connection, account: &str) -> Result<Option<String>, Failure> {
     if connection.release().number < ADMIN_OPTION_SINCE {
         return Ok(None);

@@ -80,18 +80,24 @@ fn conditions(which: Which<'_>) -> Result<Vec<String>, TargetError> {
     }
 }
 
+/// When an account `r` expires, in microseconds. An expiry beyond the year 9999 is none. One before all time is long past.
+pub(super) const EXPIRY: &str = "CASE WHEN r.rolvaliduntil = '-infinity' THEN 0 WHEN r.rolvaliduntil < '9999-01-01' \
+     THEN (extract(epoch FROM r.rolvaliduntil) * 1000000)::bigint END";
+
+/// Reads what [`EXPIRY`] says.
+pub(super) fn expiry(row: &SimpleQueryRow, column: usize) -> Option<Timestamp> {
+    let micros = text(row, column).and_then(|micros| micros.parse().ok());
+    micros.and_then(|micros| Timestamp::from_microsecond(micros).ok())
+}
+
 /// The page is chosen first; what belongs to its accounts is then looked up by index, an account at a time.
-///
-/// An expiry beyond the year 9999 is none. One before all time is long past.
 fn question(condition: &str) -> String {
     format!(
-        "SELECT p.rolname, p.rolcanlogin, \
-           CASE WHEN p.rolvaliduntil = '-infinity' THEN 0 WHEN p.rolvaliduntil < '9999-01-01' \
-             THEN (extract(epoch FROM p.rolvaliduntil) * 1000000)::bigint END, \
+        "SELECT p.rolname, p.rolcanlogin, p.expiry, \
            (SELECT c.description FROM pg_shdescription c \
              WHERE c.objoid = p.oid AND c.classoid = 'pg_authid'::regclass), m.groups, m.administered, \
            p.rolsuper, p.rolcreaterole, p.rolcreatedb, p.rolreplication, p.rolbypassrls \
-         FROM (SELECT r.oid, r.rolname, r.rolcanlogin, r.rolvaliduntil, \
+         FROM (SELECT r.oid, r.rolname, r.rolcanlogin, {EXPIRY} AS expiry, \
              r.rolsuper, r.rolcreaterole, r.rolcreatedb, r.rolreplication, r.rolbypassrls \
            FROM pg_roles r WHERE {condition}) p \
          CROSS JOIN LATERAL (SELECT json_agg(DISTINCT g.rolname::text) AS groups, \
@@ -103,7 +109,6 @@ fn question(condition: &str) -> String {
 
 fn read(row: &SimpleQueryRow) -> Option<Seen> {
     let name = AccountName::found(&text(row, 0)?)?;
-    let expires_at = text(row, 2).and_then(|micros| micros.parse().ok());
     let attributes = ATTRIBUTES.iter().enumerate().filter(|(at, _)| truth(row, 6 + at));
     let mut powers: Vec<String> = attributes.map(|(_, power)| (*power).to_owned()).collect();
     powers.extend(names(row, 5).iter().map(|group| format!("{ADMIN_OPTION_ON}{group}")));
@@ -117,7 +122,7 @@ fn read(row: &SimpleQueryRow) -> Option<Seen> {
             member_of: names(row, 4),
             powers,
         },
-        expires_at: expires_at.and_then(|micros| Timestamp::from_microsecond(micros).ok()),
+        expires_at: expiry(row, 2),
     })
 }
 

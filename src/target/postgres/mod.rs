@@ -15,6 +15,7 @@ mod errors;
 mod examine;
 mod existing;
 mod found;
+mod handed;
 mod objects;
 mod own;
 mod pool;
@@ -39,7 +40,7 @@ use self::{
     pool::Pool,
 };
 use super::{
-    ClockOffset, Examination, ExistingState, Finding, LeasedAccount, NewAccount, PoolUse, Secret,
+    ClockOffset, Examination, ExistingState, Finding, HandedOut, LeasedAccount, NewAccount, PoolUse, Secret,
     ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError, TargetErrorKind,
     TargetSettings, Verifier, Which, generate_password,
 };
@@ -209,7 +210,9 @@ impl Target for Postgres {
 
     async fn existing(&self, account: &ExistingAccount) -> Result<Option<ExistingState>, TargetError> {
         let mut connection = self.issuing.get().await?;
-        existing::state(&mut connection, account.name()).await
+        let state = existing::state(&mut connection, account.name()).await?;
+        let on_our_clock = |at| self.connector.on_our_clock(at);
+        Ok(state.map(|state| ExistingState { expires_at: state.expires_at.map(on_our_clock), ..state }))
     }
 
     async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError> {
@@ -225,6 +228,24 @@ impl Target for Postgres {
     async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError> {
         let mut connection = self.ending.get().await?;
         existing::end_sessions(&mut connection, account.name()).await
+    }
+
+    async fn check_out(&self, handed: HandedOut<'_>, secret: &Secret) -> Result<(), TargetError> {
+        let mut connection = self.issuing.get().await?;
+        let expires_at = self.connector.on_target_clock(&mut connection, handed.expires_at).await?;
+        let done = handed::check_out(&mut connection, handed.account.name(), secret, expires_at).await;
+        done.map_err(TargetError::after_sending)
+    }
+
+    async fn prolong(&self, handed: HandedOut<'_>) -> Result<(), TargetError> {
+        let mut connection = self.issuing.get().await?;
+        let expires_at = self.connector.on_target_clock(&mut connection, handed.expires_at).await?;
+        handed::prolong(&mut connection, handed.account.name(), expires_at).await
+    }
+
+    async fn check_in(&self, account: &ExistingAccount) -> Result<bool, TargetError> {
+        let mut connection = self.ending.get().await?;
+        handed::check_in(&mut connection, account.name()).await
     }
 
     async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {

@@ -1,9 +1,10 @@
 //! The dead-man's switch is installed, upgraded, put right and missed, each on a server of its own.
 
 use mayfly::{
-    domain::Engine,
+    clock::{Clock, SystemClock},
+    domain::{Access, Engine, ExistingAccount, Role},
     sandbox::Server,
-    target::{NewAccount, Severity, Target, TargetErrorKind, TargetSettings, mysql::Mysql},
+    target::{HandedOut, NewAccount, Severity, Target, TargetErrorKind, TargetSettings, mysql::Mysql},
 };
 use mysql_async::prelude::Queryable;
 
@@ -103,7 +104,9 @@ async fn everything(engine: Engine) {
     a_disabled_event_is_missed(&own).await;
     an_older_version_is_upgraded(&own).await;
     the_first_version_is_upgraded_in_place(&own).await;
+    the_second_version_is_upgraded_in_place(&own).await;
     a_newer_version_is_left_alone(&own).await;
+    its_definer_is_never_locked(&own).await;
     a_tampered_event_is_put_right(&own).await;
     a_missing_definer_is_replaced(&own).await;
     what_is_missing_altogether_is_installed(&own).await;
@@ -150,14 +153,15 @@ async fn a_disabled_event_is_missed(own: &Own) {
 
 async fn an_older_version_is_upgraded(own: &Own) {
     own.alter("COMMENT 'mayfly switch, version 0' DO SELECT 1").await;
-    own.misses("is of version 0; this Mayfly needs 2").await;
-    assert_eq!(own.installs().await, "upgraded the event mayfly.expire from version 0 to 2");
+    own.misses("is of version 0; version 2 is needed").await;
+    assert_eq!(own.installs().await, "upgraded the event mayfly.expire from version 0 to 3");
     own.is_well().await;
 }
 
 /// Makes of the tables what version 1 had.
 async fn downgrade(own: &Own) {
-    own.as_root("ALTER TABLE mayfly.accounts DROP COLUMN mark, DROP COLUMN own_statements").await;
+    own.as_root("ALTER TABLE mayfly.accounts DROP COLUMN mark, DROP COLUMN own_statements, DROP COLUMN kind")
+        .await;
     own.as_root("DROP TABLE mayfly.server").await;
     own.alter("COMMENT 'mayfly switch, version 1'").await;
 }
@@ -166,14 +170,14 @@ async fn the_first_version_is_upgraded_in_place(own: &Own) {
     let before = own.issue().await;
     let identity = own.root_knows("SELECT identity FROM mayfly.server").await.unwrap();
     downgrade(own).await;
-    own.misses("is of version 1; this Mayfly needs 2").await;
+    own.misses("is of version 1; version 2 is needed").await;
     let carefree = own.target_with(|settings| settings.expiry = mayfly::target::Expiry::Issuer);
     let unmarked = own.plan(&carefree).await;
     carefree.create(unmarked.new_account(), &unmarked.secret).await.unwrap();
     assert!(own.has_expiry(&unmarked).await, "where the server need not see to expiry, version 1 will do");
     let done = own.installs().await;
-    assert!(done.starts_with("gave the table mayfly.accounts a place for marks; created"), "{done}");
-    assert!(done.ends_with("upgraded the event mayfly.expire from version 1 to 2"), "{done}");
+    assert!(done.starts_with("gave the table mayfly.accounts a place for marks; gave the table"), "{done}");
+    assert!(done.ends_with("upgraded the event mayfly.expire from version 1 to 3"), "{done}");
     own.is_well().await;
     assert!(own.has_expiry(&before).await, "what was there is kept");
     let again = own.root_knows("SELECT identity FROM mayfly.server").await.unwrap();
@@ -182,12 +186,77 @@ async fn the_first_version_is_upgraded_in_place(own: &Own) {
     prints(own, "ALTER").await;
 }
 
+async fn the_second_version_is_upgraded_in_place(own: &Own) {
+    own.as_root("CREATE USER app@'127.0.0.1' IDENTIFIED BY 'standing'").await;
+    let account = ExistingAccount::new("app", vec!["127.0.0.1".parse().unwrap()]).unwrap();
+    let before = own.issue().await;
+    let until = SystemClock.now() + std::time::Duration::from_secs(600);
+    let handed = HandedOut { account: &account, lease: before.lease, expires_at: until };
+    own.as_root("ALTER TABLE mayfly.accounts DROP COLUMN kind").await;
+    own.alter("COMMENT 'mayfly switch, version 2'").await;
+    own.is_well().await;
+    let target = own.target();
+    let error = target.check_out(handed, &before.secret).await.unwrap_err();
+    assert_eq!(error.kind, TargetErrorKind::Refused);
+    assert!(error.message.contains("of version 2; version 3 is needed"), "{error}");
+    assert!(error.remedy.unwrap().contains("--install"));
+    let role = Role {
+        access: Access::Checkout { account: "app".to_owned() },
+        member_of: Vec::new(),
+        ..rig::role("none")
+    };
+    let said = async |roles: &[&Role], words: &str| {
+        let findings = own.target().examine(roles).await.findings;
+        findings.into_iter().find(|finding| finding.summary.contains(words)).map(|finding| finding.severity)
+    };
+    assert_eq!(said(&[], "is of version 2, which").await, Some(Severity::Warning));
+    assert_eq!(said(&[&role], "no existing account is handed out").await, Some(Severity::Problem));
+    let carefree = own.target_with(|settings| settings.expiry = mayfly::target::Expiry::Issuer);
+    carefree.check_out(handed, &before.secret).await.unwrap();
+    own.fixture.connect("app", before.secret.password.expose()).await.unwrap();
+    assert!(carefree.check_in(&account).await.unwrap());
+    assert_eq!(
+        own.installs().await,
+        "gave the table mayfly.accounts a place for accounts that are handed out; upgraded the event mayfly.expire from \
+         version 2 to 3"
+    );
+    own.is_well().await;
+    assert!(own.has_expiry(&before).await, "what was there is kept");
+    own.target().check_out(handed, &before.secret).await.unwrap();
+    assert!(own.target().check_in(&account).await.unwrap());
+}
+
+/// Whoever may write to the table locks nobody out who could put it right.
+async fn its_definer_is_never_locked(own: &Own) {
+    let definer = &own.fixture.sample.administrator.user;
+    own.as_root("CREATE USER somebody@localhost").await;
+    for (user, host) in [(definer.as_str(), "%"), (definer, "10.%"), ("somebody", "localhost")] {
+        own.as_root(format!(
+            "INSERT INTO mayfly.accounts (user, host, lease, expires_at, kind) \
+             VALUES ('{user}', '{host}', 'l', UTC_TIMESTAMP(6), 'checkout')"
+        ))
+        .await;
+    }
+    eventually("the switch has run", async || {
+        own.root_knows(
+            "SELECT locked_at FROM mayfly.accounts WHERE user = 'somebody' AND locked_at IS NOT NULL",
+        )
+        .await
+    })
+    .await;
+    let locked =
+        format!("SELECT locked_at FROM mayfly.accounts WHERE user = '{definer}' AND locked_at IS NOT NULL");
+    assert_eq!(own.root_knows(locked).await, None);
+    own.fixture.administrator().await.ping().await.unwrap();
+    own.as_root("DELETE FROM mayfly.accounts WHERE kind = 'checkout'").await;
+}
+
 async fn a_newer_version_is_left_alone(own: &Own) {
     own.alter("COMMENT 'mayfly switch, version 99'").await;
     let error = own.target().install().await.unwrap_err();
     assert!(error.message.contains("later version"), "{error}");
     own.is_well().await;
-    own.alter("COMMENT 'mayfly switch, version 2'").await;
+    own.alter("COMMENT 'mayfly switch, version 3'").await;
 }
 
 async fn a_tampered_event_is_put_right(own: &Own) {
@@ -221,7 +290,7 @@ async fn what_is_missing_altogether_is_installed(own: &Own) {
     assert_eq!(
         done,
         "created the table mayfly.accounts; created the table mayfly.server; drew an identity for the server and its \
-         replicas; created the event mayfly.expire, version 2"
+         replicas; created the event mayfly.expire, version 3"
     );
     own.is_well().await;
 }

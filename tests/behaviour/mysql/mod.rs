@@ -6,6 +6,7 @@ mod ending;
 mod examining;
 mod faults;
 mod found;
+mod handing_out;
 mod hostile;
 mod identity;
 mod installing;

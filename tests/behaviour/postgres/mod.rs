@@ -5,6 +5,7 @@ mod belongings;
 mod ending;
 mod expiry;
 mod found;
+mod handing_out;
 mod hostile;
 mod identity;
 mod issuing;

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use mayfly::{
     domain::{Account, Drift, ExistingAccount, FoundAccount, LeaseId, ObjectCounts, Password, Role},
     target::{
-        Examination, ExistingState, LeasedAccount, NewAccount, Secret, ServerVersion, Session, SessionsEnded,
-        Survey, Target, TargetError, TargetErrorKind, TargetSettings, Which,
+        Examination, ExistingState, HandedOut, LeasedAccount, NewAccount, Secret, ServerVersion, Session,
+        SessionsEnded, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Which,
     },
 };
 use tokio::sync::Semaphore;
@@ -32,6 +32,9 @@ pub(crate) enum Step {
     ProveOwnPassword,
     Elevate,
     Strip,
+    CheckOut,
+    Prolong,
+    CheckIn,
 }
 
 impl Step {
@@ -253,6 +256,19 @@ impl Target for Meddler {
 
     async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError> {
         self.inner.end_existing_sessions(account).await
+    }
+
+    async fn check_out(&self, handed: HandedOut<'_>, secret: &Secret) -> Result<(), TargetError> {
+        self.around(Step::CheckOut, handed.lease, || self.inner.check_out(handed, secret)).await
+    }
+
+    async fn prolong(&self, handed: HandedOut<'_>) -> Result<(), TargetError> {
+        self.around(Step::Prolong, handed.lease, || self.inner.prolong(handed)).await
+    }
+
+    async fn check_in(&self, account: &ExistingAccount) -> Result<bool, TargetError> {
+        let none = LeaseId::new(Timestamp::UNIX_EPOCH, 0);
+        self.around(Step::CheckIn, none, || self.inner.check_in(account)).await
     }
 
     async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {

@@ -122,7 +122,7 @@ pub(super) async fn registry(
     let marks = match registry {
         Registry::Absent => return Ok(Vec::new()),
         Registry::WithoutMarks => "NULL, NULL",
-        Registry::Whole => "mark, own_statements",
+        Registry::WithoutKinds | Registry::Whole => "mark, own_statements",
     };
     let question = format!(
         "SELECT user, host, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at), {marks} \

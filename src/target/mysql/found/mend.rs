@@ -9,9 +9,9 @@ use jiff::Timestamp;
 
 use super::{AtHost, Membership, Seen, look};
 use crate::{
-    domain::{Drift, TargetName},
+    domain::Drift,
     target::{
-        Expiry, LeasedAccount, TargetError, TargetErrorKind,
+        LeasedAccount, TargetError, TargetErrorKind,
         mysql::{
             end,
             errors::{self, Failure, Step},
@@ -19,7 +19,7 @@ use crate::{
             flavour::Flavour,
             link::Link,
             quote, sessions,
-            switch::{self, Registry},
+            switch::{self, Keeper, Registry},
         },
     },
 };
@@ -67,10 +67,10 @@ pub(in crate::target::mysql) async fn put_right(
     leased: LeasedAccount<'_>,
     drift: &[Drift],
     expires_at: Timestamp,
-    (expiry, target): (Expiry, &TargetName),
+    keeper: Keeper<'_>,
 ) -> Result<(), TargetError> {
     let wanted = Wanted::of(drift);
-    let registry = switch::registry(link, expiry, target).await?;
+    let registry = switch::registry(link, keeper).await?;
     let names = [leased.account.name.clone()];
     let Some(seen) = look(link, &names, registry).await?.pop() else {
         return Err(TargetError::new(TargetErrorKind::Missing, "the account does not exist"));

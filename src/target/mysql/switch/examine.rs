@@ -1,11 +1,17 @@
 //! What the doctor is told of the switch.
 
-use super::look;
-use crate::target::{
-    Expiry, Finding, TargetError,
-    mysql::{
-        Mysql, connect::Server, examine::held, flavour::Flavour, grants::Grants, identity, link::Link,
-        privileges::Privilege,
+use super::{
+    KINDS, MARKS, look,
+    look::{Registry, Switch, install},
+};
+use crate::{
+    domain::{Access, Role},
+    target::{
+        Expiry, Finding, TargetError,
+        mysql::{
+            Mysql, connect::Server, examine::held, flavour::Flavour, grants::Grants, identity, link::Link,
+            privileges::Privilege,
+        },
     },
 };
 
@@ -13,11 +19,11 @@ use crate::target::{
 pub(in crate::target::mysql) async fn findings(
     target: &Mysql,
     link: &mut Link<'_>,
-    grants: &Grants,
+    (grants, roles): (&Grants, &[&Role]),
 ) -> Result<Vec<Finding>, TargetError> {
     let seen = look(link).await?;
     let mut findings = Vec::new();
-    match seen.trouble(link, &target.settings.name) {
+    match seen.trouble(link, &target.settings.name, MARKS) {
         None => {
             let definer = seen.definer().unwrap_or_default();
             let words = "accounts expire with nobody there: the dead-man's switch runs with the rights of";
@@ -36,6 +42,7 @@ pub(in crate::target::mysql) async fn findings(
     let Some(definer) = seen.definer() else { return Ok(findings) };
     findings.push(held(&Privilege::Expiries, grants, link));
     findings.extend(definer_findings(link, definer, target.flavour).await?);
+    findings.extend(old_finding(target, link, &seen, roles));
     if seen.is_newer() {
         findings.push(Finding::warning("the dead-man's switch is of a later version than this Mayfly knows"));
     }
@@ -49,8 +56,31 @@ pub(in crate::target::mysql) async fn findings(
         let remedy = format!("-- mayfly doctor --config FILE --install {}", target.settings.name);
         findings.push(Finding::problem(words).mended_by(remedy));
     }
-    findings.extend(overdue_finding(link).await?);
+    findings.extend(overdue_finding(link, &seen).await?);
     Ok(findings)
+}
+
+/// That an older version is there, which serves accounts that Mayfly makes and no others.
+fn old_finding(target: &Mysql, link: &Link<'_>, seen: &Switch, roles: &[&Role]) -> Option<Finding> {
+    let version = seen.old_version()?;
+    if seen.trouble(link, &target.settings.name, MARKS).is_some() {
+        return None;
+    }
+    let hands_out = roles.iter().any(|role| matches!(role.access, Access::Checkout { .. }));
+    let finding = match (seen.trouble(link, &target.settings.name, KINDS), target.settings.expiry) {
+        (Some(trouble), Expiry::Server) if hands_out => Finding::problem(format!(
+            "no existing account is handed out, as it would not expire: {}",
+            trouble.words
+        )),
+        (Some(trouble), Expiry::Issuer) if hands_out => Finding::warning(format!(
+            "while Mayfly is down, existing accounts that are handed out do not expire: {}",
+            trouble.words
+        )),
+        _ => Finding::warning(format!(
+            "the dead-man's switch is of version {version}, which does not serve existing accounts that are handed out"
+        )),
+    };
+    Some(finding.mended_by(install(&target.settings.name)))
 }
 
 /// What the definer of the switch lacks, where it is not the administration account and its rights can be seen.
@@ -85,11 +115,16 @@ async fn definer_findings(
 }
 
 /// Accounts the switch ought to have locked by now.
-async fn overdue_finding(link: &mut Link<'_>) -> Result<Option<Finding>, TargetError> {
-    let question = "SELECT COUNT(*), MAX(trouble) FROM mayfly.accounts \
-                    WHERE expires_at < UTC_TIMESTAMP(6) - INTERVAL 10 SECOND AND locked_at IS NULL \
-                    AND LEFT(user, 3) = 'mf_'";
-    let Ok(sets) = link.batch(&[question.to_owned()]).await else {
+async fn overdue_finding(link: &mut Link<'_>, seen: &Switch) -> Result<Option<Finding>, TargetError> {
+    let ours = match seen.registry() {
+        Registry::Whole => "(LEFT(user, 3) = 'mf_' OR kind = 'checkout')",
+        _ => "LEFT(user, 3) = 'mf_'",
+    };
+    let question = format!(
+        "SELECT COUNT(*), MAX(trouble) FROM mayfly.accounts \
+         WHERE expires_at < UTC_TIMESTAMP(6) - INTERVAL 10 SECOND AND locked_at IS NULL AND {ours}"
+    );
+    let Ok(sets) = link.batch(&[question]).await else {
         let words = "the table of the dead-man's switch cannot be read";
         return Ok(Some(Finding::problem(words).mended_by(Privilege::Expiries.grant(link.server()))));
     };

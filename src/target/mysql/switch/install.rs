@@ -1,8 +1,8 @@
 //! Installing and upgrading the switch, by the administration account or as SQL for somebody else.
 
 use super::{
-    ADD_MARKS, CREATE_SCHEMA, CREATE_SERVER, CREATE_TABLE, DRAW_IDENTITY, EVENT, SCHEMA, Switch, VERSION,
-    look,
+    ADD_KINDS, ADD_MARKS, CREATE_SCHEMA, CREATE_SERVER, CREATE_TABLE, DRAW_IDENTITY, EVENT, Registry, SCHEMA,
+    Switch, VERSION, look,
 };
 use crate::target::{
     TargetError, TargetErrorKind,
@@ -52,14 +52,15 @@ pub(in crate::target::mysql) async fn install(link: &mut Link<'_>) -> Result<Vec
 async fn install_tables(link: &mut Link<'_>) -> Result<Vec<String>, TargetError> {
     let tables = Tables::look(link).await?;
     let mut done = Vec::new();
-    if !tables.accounts {
+    if tables.accounts == Registry::Absent {
         for statement in [CREATE_SCHEMA, CREATE_TABLE] {
             run(link, statement).await?;
         }
         done.push("created the table mayfly.accounts".to_owned());
-    } else if !tables.marks {
-        run(link, ADD_MARKS).await?;
-        done.push("gave the table mayfly.accounts a place for marks".to_owned());
+    }
+    for (change, what) in tables.additions() {
+        run(link, change).await?;
+        done.push(format!("gave the table mayfly.accounts a place for {what}"));
     }
     if !tables.server {
         run(link, CREATE_SERVER).await?;
@@ -95,9 +96,7 @@ fn compose(server: &Server, seen: &Switch, tables: Tables) -> String {
     lines.push(Privilege::Expiries.grant(server));
     lines.push(format!("{CREATE_SCHEMA};"));
     lines.push(format!("{CREATE_TABLE};"));
-    if tables.accounts && !tables.marks {
-        lines.push(format!("{ADD_MARKS};"));
-    }
+    lines.extend(tables.additions().iter().map(|(change, _)| format!("{change};")));
     lines.push(format!("{CREATE_SERVER};"));
     lines.extend(DRAW_IDENTITY.map(|statement| format!("{statement};")));
     lines.push("DELIMITER //".to_owned());
@@ -125,9 +124,7 @@ fn refuse_newer(seen: &Switch) -> Result<(), TargetError> {
 /// Which of the tables there are, as far as the administration account may see them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tables {
-    accounts: bool,
-    /// The table of accounts has a place for marks.
-    marks: bool,
+    accounts: Registry,
     server: bool,
 }
 
@@ -139,11 +136,22 @@ impl Tables {
         );
         let columns: Vec<(String, String)> = link.ask("its tables", &question).await?;
         let has = |table: &str, column: &str| columns.iter().any(|(of, name)| of == table && name == column);
-        Ok(Self {
-            accounts: has("accounts", "user"),
-            marks: has("accounts", "mark"),
-            server: has("server", "identity"),
-        })
+        let accounts = match ["user", "mark", "kind"].map(|column| has("accounts", column)) {
+            [true, true, true] => Registry::Whole,
+            [true, true, false] => Registry::WithoutKinds,
+            [true, false, _] => Registry::WithoutMarks,
+            [false, ..] => Registry::Absent,
+        };
+        Ok(Self { accounts, server: has("server", "identity") })
+    }
+
+    /// What an older table of accounts lacks, and what for.
+    fn additions(self) -> Vec<(&'static str, &'static str)> {
+        let marks = (Registry::WithoutMarks, ADD_MARKS, "marks");
+        let kinds = (Registry::WithoutKinds, ADD_KINDS, "accounts that are handed out");
+        let lacks = |version: Registry| self.accounts != Registry::Absent && self.accounts <= version;
+        let lacking = [marks, kinds].into_iter().filter(|(version, ..)| lacks(*version));
+        lacking.map(|(_, change, what)| (change, what)).collect()
     }
 }
 
@@ -178,7 +186,9 @@ mod tests {
         let seen = Switch { scheduler: "ON".to_owned(), event: None };
         let script = compose(&server, &seen, Tables::default());
         assert!(page.contains(&script), "docs/dead-mans-switch.md does not show:\n{script}");
-        assert!(page.contains(ADD_MARKS), "docs/dead-mans-switch.md does not show:\n{ADD_MARKS}");
+        for change in [ADD_MARKS, ADD_KINDS] {
+            assert!(page.contains(change), "docs/dead-mans-switch.md does not show:\n{change}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::{COMMENT, MARKS, SCHEMA, VERSION, body};
+use super::{COMMENT, KINDS, MARKS, SCHEMA, VERSION, body};
 use crate::{
     domain::TargetName,
     target::{
@@ -76,18 +76,46 @@ pub(in crate::target::mysql) async fn look(link: &mut Link<'_>) -> Result<Switch
     Ok(Switch { scheduler, event })
 }
 
-/// What a server has to keep expiries and marks in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a server has to keep expiries and marks in: each has what those before it have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::target::mysql) enum Registry {
     /// Nothing.
+    #[default]
     Absent,
     /// The table of version 1, which has no place for marks.
     WithoutMarks,
+    /// The table of version 2, which has no place for accounts that were there before Mayfly.
+    WithoutKinds,
     /// The table.
     Whole,
 }
 
-/// Looks at the switch unless this connection did a moment ago: what expiries are to be written to.
+/// Who sees to the expiry of a target's accounts.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::target::mysql) struct Keeper<'a> {
+    pub(in crate::target::mysql) expiry: Expiry,
+    pub(in crate::target::mysql) target: &'a TargetName,
+}
+
+/// What there is of the switch, looked at unless this connection did a moment ago.
+async fn recent(link: &mut Link<'_>) -> Result<Arc<Switch>, TargetError> {
+    let now = link.clock().now();
+    if let Some((at, switch)) = link.seen_switch()
+        && (SignedDuration::ZERO..TRUSTED).contains(&now.duration_since(at))
+    {
+        return Ok(switch);
+    }
+    let switch = Arc::new(look(link).await?);
+    link.saw_switch(now, Arc::clone(&switch));
+    Ok(switch)
+}
+
+/// What expiries are to be read from, whatever else of the switch may be in trouble.
+pub(in crate::target::mysql) async fn seen(link: &mut Link<'_>) -> Result<Registry, TargetError> {
+    Ok(recent(link).await?.registry())
+}
+
+/// What expiries are to be written to, where a version or a later one is needed.
 ///
 /// An old version is not put up with where the server is to see to expiry: on MariaDB an account without a mark is one
 /// that nobody may end once its lease is lost.
@@ -96,19 +124,11 @@ pub(in crate::target::mysql) enum Registry {
 /// When it would not do its work and the target's accounts are not to be without.
 pub(in crate::target::mysql) async fn required(
     link: &mut Link<'_>,
-    expiry: Expiry,
-    target: &TargetName,
+    Keeper { expiry, target }: Keeper<'_>,
+    needed: u32,
 ) -> Result<Registry, TargetError> {
-    let now = link.clock().now();
-    let switch = match link.seen_switch() {
-        Some((at, switch)) if (SignedDuration::ZERO..TRUSTED).contains(&now.duration_since(at)) => switch,
-        _ => {
-            let switch = Arc::new(look(link).await?);
-            link.saw_switch(now, Arc::clone(&switch));
-            switch
-        }
-    };
-    match (switch.trouble(link, target), expiry) {
+    let switch = recent(link).await?;
+    match (switch.trouble(link, target, needed), expiry) {
         (Some(trouble), Expiry::Server) => {
             link.forget_switch();
             Err(trouble.into())
@@ -123,12 +143,11 @@ pub(in crate::target::mysql) async fn required(
 /// When there is nothing and the target's accounts are not to be without.
 pub(in crate::target::mysql) async fn registry(
     link: &mut Link<'_>,
-    expiry: Expiry,
-    target: &TargetName,
+    keeper: Keeper<'_>,
 ) -> Result<Registry, TargetError> {
     let switch = look(link).await?;
-    match (switch.registry(), expiry) {
-        (Registry::Absent, Expiry::Server) => Err(switch.refusal(link, target)),
+    match (switch.registry(), keeper.expiry) {
+        (Registry::Absent, Expiry::Server) => Err(switch.refusal(link, keeper.target)),
         (registry, _) => Ok(registry),
     }
 }
@@ -141,34 +160,39 @@ impl From<Trouble> for TargetError {
 }
 
 impl Switch {
-    fn registry(&self) -> Registry {
+    pub(super) fn registry(&self) -> Registry {
         match &self.event {
             None => Registry::Absent,
             Some(event) if event.version < MARKS => Registry::WithoutMarks,
+            Some(event) if event.version < KINDS => Registry::WithoutKinds,
             Some(_) => Registry::Whole,
         }
     }
 
     fn refusal(&self, link: &Link<'_>, target: &TargetName) -> TargetError {
         let unseen = || TargetError::new(TargetErrorKind::Refused, "the target has no dead-man's switch");
-        self.trouble(link, target).map_or_else(unseen, TargetError::from)
+        self.trouble(link, target, MARKS).map_or_else(unseen, TargetError::from)
     }
 
-    /// The first reason why accounts would not expire.
-    pub(in crate::target::mysql) fn trouble(&self, link: &Link<'_>, target: &TargetName) -> Option<Trouble> {
+    /// The first reason why accounts would not expire that need a version or a later one.
+    pub(in crate::target::mysql) fn trouble(
+        &self,
+        link: &Link<'_>,
+        target: &TargetName,
+        needed: u32,
+    ) -> Option<Trouble> {
         let server = link.server();
         let trouble = |words: &str, remedy: String| Some(Trouble { words: words.to_owned(), remedy });
-        let install =
-            format!("-- mayfly doctor --config FILE --install {target}   (--print: the SQL for it)");
+        let install = install(target);
         let Some(event) = &self.event else {
             return trouble(
                 "the dead-man's switch is not installed, or the administration account may not see it",
                 format!("{install}\n{}", Privilege::Expiries.grant(server)),
             );
         };
-        if event.version < VERSION {
+        if event.version < needed {
             let words =
-                format!("the dead-man's switch is of version {}; this Mayfly needs {VERSION}", event.version);
+                format!("the dead-man's switch is of version {}; version {needed} is needed", event.version);
             return trouble(&words, install);
         }
         if !event.definer_exists {
@@ -200,6 +224,11 @@ impl Switch {
         }
     }
 
+    /// Its version, where that is older than what this Mayfly installs.
+    pub(in crate::target::mysql) fn old_version(&self) -> Option<u32> {
+        self.event.as_ref().map(|event| event.version).filter(|version| *version < VERSION)
+    }
+
     /// Newer than what this Mayfly installs.
     pub(in crate::target::mysql) fn is_newer(&self) -> bool {
         self.event.as_ref().is_some_and(|event| event.version > VERSION)
@@ -224,6 +253,11 @@ async fn exists(link: &mut Link<'_>, user: &str, host: &str) -> Result<bool, Tar
     let question = format!("SELECT Host FROM mysql.user WHERE User = {user} AND Host = {host}");
     let found: Vec<String> = link.ask(crate::target::mysql::end::ACCOUNTS, &question).await?;
     Ok(!found.is_empty())
+}
+
+/// What installs or upgrades it.
+pub(super) fn install(target: &TargetName) -> String {
+    format!("-- mayfly doctor --config FILE --install {target}   (--print: the SQL for it)")
 }
 
 fn version(comment: &str) -> u32 {

@@ -3,11 +3,12 @@
 //! One schema `mayfly` on each server, shared by all who administer it: a table of accounts and expiries, by the server's
 //! own clock in UTC, and an event that looks every second for what is due. The event runs with the rights of its definer,
 //! which are those of the administration account that installed it, and touches no account whose name lacks Mayfly's
-//! mark. Its version is in its comment. Besides, the schema holds what the server is known by, which its replicas share.
+//! mark unless its row says that Mayfly hands it out, and never its definer. Its version is in its comment. Besides, the schema holds what the server is known by, which its replicas share.
 //! What it is made of is in `table.sql`, `server.sql` and `event.sql`; `docs/dead-mans-switch.md` shows the same for those
 //! who install it by hand.
 //!
-//! Version 2 added the accounts' marks and the server's identity. The event is what bears the version, so it is altered last.
+//! Version 2 added the accounts' marks and the server's identity, version 3 accounts that were there before Mayfly and are handed
+//! out. The event is what bears the version, so it is altered last.
 
 mod examine;
 mod install;
@@ -15,14 +16,16 @@ mod look;
 
 pub(super) use examine::findings;
 pub(super) use install::{install, script};
-pub(super) use look::{Registry, Switch, look, registry, required};
+pub(super) use look::{Keeper, Registry, Switch, look, registry, required, seen};
 
 /// The schema.
 pub(super) const SCHEMA: &str = "mayfly";
-/// The version that this Mayfly installs, and the oldest it works with.
-const VERSION: u32 = 2;
-/// From this version on, the table has a place for marks.
-const MARKS: u32 = 2;
+/// The version that this Mayfly installs.
+const VERSION: u32 = 3;
+/// From this version on, the table has a place for marks: the oldest that serves accounts that Mayfly makes.
+pub(super) const MARKS: u32 = 2;
+/// From this version on, the table tells accounts that were there before Mayfly: the oldest that serves those.
+pub(super) const KINDS: u32 = 3;
 /// What stands before the version in the event's comment.
 const COMMENT: &str = "mayfly switch, version ";
 
@@ -38,6 +41,8 @@ const DRAW_IDENTITY: [&str; 2] = [
     "SET @mayfly = COALESCE(/*!80000 @@server_uuid, */ UUID())",
     "INSERT IGNORE INTO mayfly.server (id, identity) VALUES (1, @mayfly)",
 ];
+/// From version 2 to 3.
+const ADD_KINDS: &str = "ALTER TABLE mayfly.accounts ADD COLUMN kind varchar(16) NULL";
 const EVENT: &str = include_str!("event.sql");
 
 /// The statements that make it, for a server that may have it already: to be run by the account that is to be its definer.
@@ -75,6 +80,10 @@ mod tests {
             crate::domain::LeaseId::new(jiff::Timestamp::UNIX_EPOCH, 1),
         );
         assert!(name.as_str().starts_with("mf_"));
-        assert_eq!(EVENT.matches("user, 3) = 'mf_'").count(), 3);
+        let touched = "(LEFT(user, 3) = 'mf_' OR kind = 'checkout' AND LEFT(own, CHAR_LENGTH(user) + 1) <> CONCAT(user, '@'))";
+        let text = EVENT.replace("a.user", "user").replace("a.kind", "kind");
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(text.matches(touched).count(), 3);
+        assert_eq!(text.matches("FROM mayfly.accounts WHERE expires_at <= ").count(), 2);
     }
 }

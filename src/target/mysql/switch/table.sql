@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS mayfly.accounts (
   trouble varchar(255) NULL,
   mark varchar(512) NULL,
   own_statements boolean NULL,
+  kind varchar(16) NULL,
   PRIMARY KEY (user, host),
   KEY due (expires_at)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT 'Accounts of Mayfly and when they expire, in UTC'
