@@ -9,6 +9,7 @@ mod issuing;
 mod names;
 mod partitions;
 mod replica;
+mod requests;
 mod soak;
 mod takeover;
 mod watch;

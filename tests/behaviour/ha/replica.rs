@@ -99,7 +99,7 @@ impl Replica {
                 names.write,
             );
         }
-        text
+        text + &plan.more
     }
 
     fn write(&self, name: &str, contents: &str) {
