@@ -30,7 +30,7 @@ demo: ## Shows the whole story on real PostgreSQL and MariaDB: issue, log in, ex
 # The integration tests come last, so that the last line says how they went.
 test: ## Runs all tests, against real PostgreSQL, MariaDB and MySQL servers. FILTER=words limits them.
 	@scripts/prerequisites.sh build
-	@scripts/servers.sh postgres mariadb mysql
+	@scripts/servers.sh postgres mariadb mysql provider
 	@cargo test --locked --doc -- $(FILTER)
 	@cargo test --locked --lib --bins --tests -- $(FILTER)
 

@@ -6,8 +6,7 @@ script=clean-cache
 . "$(dirname "$0")/common.sh"
 cache=$(cache_directory)
 
-for name in tools pg mysql-sid mariadb-plugins; do
-    tree=$cache/$name
+for tree in "$cache/tools" "$cache/pg" "$cache/mysql-sid" "$cache/mariadb-plugins" "$cache"/oidc-provider-*; do
     [ -e "$tree" ] || continue
     say "removing $tree"
     # debootstrap's tree belongs to root.

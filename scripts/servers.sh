@@ -1,11 +1,12 @@
 #!/bin/sh
 # Obtains database servers for `mayfly dev`, the demo and the tests; what is there already is left alone.
 #
-#   scripts/servers.sh [postgres|mariadb|mysql|postgres-16|postgres-17|postgres-18|all]…     (default: postgres mariadb)
+#   scripts/servers.sh [postgres|mariadb|mysql|postgres-16|postgres-17|postgres-18|all|provider]…     (default: postgres mariadb)
 #
 # PostgreSQL and MariaDB come from the system's packages (Debian, Ubuntu; as root or by sudo), without starting a
 # service. MySQL and further PostgreSQL versions are unpacked into a cache outside the repository: $MAYFLY_CACHE, or
 # /var/cache/mayfly for root (whose servers run as `nobody`, who must be able to read it), or ~/.cache/mayfly.
+# `provider` is no database but an OpenID provider, at which the tests sign people in; it runs by node.
 set -eu
 umask 022
 
@@ -140,8 +141,32 @@ link_libraries() { # TREE
     : >"$1/linked"
 }
 
+# Its version and the digests of all it is made of are in tests/provider. Where there is neither npm nor a way to get it, the
+# tests that need it say so and do not run.
+obtain_provider() {
+    lock=$(dirname "$0")/../tests/provider
+    provider=$(sed -n 's/.*"oidc-provider": "\([0-9.]*\)".*/\1/p' "$lock/package.json")
+    if have node && [ -d "$cache/oidc-provider-$provider/node_modules" ]; then
+        return
+    fi
+    if ! { have node && have npm; }; then
+        have apt-get || {
+            say "no npm: signing in at an OpenID provider will not be tested (install Node.js 18 or later)"
+            return
+        }
+        apt_install nodejs npm
+    fi
+    say "fetching the OpenID provider $provider into $cache"
+    begin
+    cp "$lock/package.json" "$lock/package-lock.json" "$building"
+    (cd "$building" && npm ci --loglevel=error --ignore-scripts --no-audit --no-fund >&2) ||
+        fail "npm could not fetch oidc-provider $provider, or what it got is not what tests/provider/package-lock.json says"
+    finish "$building" "$cache/oidc-provider-$provider"
+}
+
 obtain() {
     case $1 in
+        provider) obtain_provider ;;
         postgres) obtain_postgres ;;
         mariadb) obtain_mariadb ;;
         mysql) obtain_mysql ;;
@@ -151,7 +176,7 @@ obtain() {
         all)
             for each in postgres mariadb mysql postgres-16 postgres-17 postgres-18; do obtain "$each"; done
             ;;
-        *) fail "what is $1? Known are: postgres mariadb mysql postgres-16 postgres-17 postgres-18 all" ;;
+        *) fail "what is $1? Known are: postgres mariadb mysql postgres-16 postgres-17 postgres-18 all provider" ;;
     esac
 }
 

@@ -71,16 +71,17 @@ impl Application {
             policies: Arc::clone(&policies),
         });
         let notifier = Notifier::new(&config, &surroundings, &store, &metrics)?;
+        let (authenticator, identities) = authentication(&config, &surroundings, &store)?;
         let issuer = Arc::new(
             issuer
                 .with_rotator(rotator)
                 .with_channels(notifier.channels())
-                .with_people(Arc::clone(&keyring), config.sessions),
+                .with_people(Arc::clone(&keyring), config.sessions)
+                .with_identities(Arc::clone(&identities)),
         );
         issuer.request_settings().replace(config.requests.clone());
         let rounds = rounds(&surroundings, &catalogue, &health, &issuer);
         let clerk = clerk(&surroundings, &store, &issuer);
-        let (authenticator, identities) = authentication(&config, &surroundings, &store)?;
         let settings = grpc_settings(&config.server);
         let server =
             GrpcServer::bind(settings, Arc::clone(&issuer), authenticator, Arc::clone(&surroundings.clock))

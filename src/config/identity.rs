@@ -9,6 +9,7 @@ use super::{
     ServerSettings,
     reader::{Located, Reader, quoted},
     section::Section,
+    sign_in,
 };
 use crate::{
     domain::{GroupName, IdentityName, PrincipalKind},
@@ -26,7 +27,7 @@ use crate::{
 const LONGEST_TEXT: usize = 1_000;
 
 /// What means nothing for certificates.
-const OF_ASSERTIONS: [&str; 10] = [
+const OF_ASSERTIONS: [&str; 11] = [
     "audiences",
     "jwks_url",
     "jwks_file",
@@ -37,11 +38,12 @@ const OF_ASSERTIONS: [&str; 10] = [
     "leeway",
     "max_age",
     "replay",
+    "sign_in",
 ];
 
 /// One table.
 enum Identity {
-    Provider(ProviderSettings),
+    Provider(Box<ProviderSettings>),
     Certificate(CertificateSettings),
 }
 
@@ -55,7 +57,7 @@ pub(super) fn identity(section: &Section<'_>, server: Option<&ServerSettings>) -
         let parsed = section.reader.parse::<IdentityName>(&name);
         match (parsed, one(&table, with_client_authority)) {
             (Some(name), Some(Identity::Provider(provider))) => {
-                settings.providers.insert(name.into(), provider);
+                settings.providers.insert(name.into(), *provider);
             }
             (Some(name), Some(Identity::Certificate(certificate))) => {
                 settings.certificates.insert(name.into(), certificate);
@@ -83,7 +85,13 @@ fn one(section: &Section<'_>, with_client_authority: bool) -> Option<Identity> {
             }
             None
         }
-        (Some(_), None) => Some(Identity::Provider(provider?(mapping?))),
+        (Some(_), None) => {
+            let (provider, mut mapping) = (provider?, mapping?);
+            if section.written("sign_in").is_some() {
+                sign_in::for_people(section, section.text("issuer").as_ref(), &mut mapping);
+            }
+            Some(Identity::Provider(Box::new(provider(mapping))))
+        }
         (None, Some(kind)) => {
             for word in OF_ASSERTIONS {
                 section.refuse(word, "is about assertions of an issuer, and means nothing for certificates");
@@ -113,11 +121,15 @@ fn provider(section: &Section<'_>) -> Option<impl FnOnce(Mapping) -> ProviderSet
     let algorithms = algorithms(section);
     let (leeway, max_age) = (section.duration("leeway"), section.period("max_age"));
     let replay = section.choice("replay");
-    if issuer.is_some() && section.written("audiences").is_none() {
+    let people = section.child("sign_in");
+    let sign_in = people.is_written().then(|| sign_in::sign_in(&people));
+    // Where people sign in, nothing else need be accepted: ID tokens are for the client alone.
+    let for_people_only = section.written("sign_in").is_some() && section.written("audiences").is_none();
+    if issuer.is_some() && section.written("audiences").is_none() && !for_people_only {
         section.miss("audiences", "is missing: what assertions must be meant for, such as [\"mayfly\"]");
     }
-    let audiences = audiences?;
-    if let (Some(issuer), true) = (&issuer, audiences.is_empty()) {
+    let audiences = if for_people_only { Vec::new() } else { audiences? };
+    if let (Some(issuer), true) = (&issuer, audiences.is_empty() && !for_people_only) {
         reader.complain(
             &issuer.at,
             "has no audiences: what assertions must be meant for, such as [\"mayfly\"]",
@@ -133,6 +145,10 @@ fn provider(section: &Section<'_>) -> Option<impl FnOnce(Mapping) -> ProviderSet
         );
     }
     let (issuer, keys, algorithms) = (issuer?.value, keys?, algorithms?);
+    let sign_in = match sign_in {
+        None => None,
+        Some(read) => Some(read?),
+    };
     let (leeway, max_age, once) = (leeway?.value, max_age?.value, replay?.value == "once");
     let audiences = audiences.into_iter().map(|audience| audience.value).collect();
     Some(move |mapping| ProviderSettings {
@@ -144,6 +160,7 @@ fn provider(section: &Section<'_>) -> Option<impl FnOnce(Mapping) -> ProviderSet
         max_age,
         once,
         mapping,
+        sign_in,
     })
 }
 

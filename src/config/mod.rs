@@ -25,6 +25,7 @@ mod secret;
 mod section;
 mod server;
 mod sessions;
+mod sign_in;
 mod statement;
 mod store;
 mod target;

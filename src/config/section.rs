@@ -392,7 +392,11 @@ pub(super) type Listed = (Located<String>, Vec<Located<String>>);
 
 /// What of the line a remark on a key's value may show.
 fn shown(word: &str) -> Shown {
-    if matches!(word, "password" | "key" | "url" | "secret") { Shown::Keys } else { Shown::Place }
+    if matches!(word, "password" | "key" | "url" | "secret" | "client_secret") {
+        Shown::Keys
+    } else {
+        Shown::Place
+    }
 }
 
 fn as_text(value: &DeValue<'_>) -> Result<String, String> {

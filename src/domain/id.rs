@@ -117,6 +117,11 @@ identifier! {
 }
 
 identifier! {
+    /// Identifies a sign-in that is under way (not its secret part): 20 characters, ordered by creation time.
+    SignInId
+}
+
+identifier! {
     /// Identifies an invitation (not its secret part): 20 characters, ordered by creation time.
     InvitationId
 }

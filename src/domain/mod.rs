@@ -30,7 +30,9 @@ pub use engine::Engine;
 pub use existing::{ExistingAccount, ExistingAccountError};
 pub use found::{Drift, EXPIRY_TOLERANCE, Expected, FoundAccount, drift};
 pub use grant::{Grant, GrantEvent, GrantState};
-pub use id::{GrantId, IdError, InstanceId, InvitationId, LeaseId, NoticeId, RequestId, SessionId, TokenId};
+pub use id::{
+    GrantId, IdError, InstanceId, InvitationId, LeaseId, NoticeId, RequestId, SessionId, SignInId, TokenId,
+};
 pub use lease::{EndPlan, Lease, LeaseKind, LeaseTerms};
 pub use lease_state::{
     EndCause, EndReport, FURTHEST_ATTEMPT, IllegalTransition, LeaseEvent, LeaseState, ObjectCounts, Outcome,

@@ -112,7 +112,8 @@ pub enum AuthenticationError {
     /// The session's time is over, or nobody used it for too long.
     #[error("the session has expired; sign in again with `mayfly login`")]
     SessionExpired,
-    /// The session was ended: signed out, revoked, or its account was disabled, removed or given another password.
+    /// The session was ended: signed out, revoked, its account was disabled, removed or given another password, or its provider is
+    /// trusted no more.
     #[error("the session was ended; sign in again with `mayfly login`")]
     SessionEnded,
     /// The store cannot be asked, or cannot record the refusal.

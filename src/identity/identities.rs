@@ -8,6 +8,8 @@ use std::{
 use super::{
     assertion::{FetchError, ProviderSettings, Providers},
     certificate::CertificateSettings,
+    people::Origin,
+    sign_in::SignInProvider,
 };
 use crate::clock::Clock;
 
@@ -20,9 +22,9 @@ pub struct IdentitySettings {
     pub certificates: BTreeMap<String, CertificateSettings>,
 }
 
-/// A provider's keys can never be had as it is configured.
+/// A provider can never be asked for its keys, or to sign anybody in, as it is configured.
 #[derive(Debug, thiserror::Error)]
-#[error("identity.{provider}: its keys cannot be fetched")]
+#[error("identity.{provider}: it cannot be asked for anything")]
 pub struct IdentityError {
     provider: String,
     source: FetchError,
@@ -33,6 +35,7 @@ pub struct IdentityError {
 pub struct Identities {
     pub(super) providers: Providers,
     pub(super) certificates: BTreeMap<String, CertificateSettings>,
+    sign_ins: BTreeMap<String, Arc<SignInProvider>>,
 }
 
 impl Identities {
@@ -45,9 +48,36 @@ impl Identities {
         clock: &Arc<dyn Clock>,
         previous: &Identities,
     ) -> Result<Self, IdentityError> {
-        let providers = Providers::new(&settings.providers, clock, &previous.providers)
-            .map_err(|(provider, source)| IdentityError { provider, source })?;
-        Ok(Self { providers, certificates: settings.certificates.clone() })
+        let failed = |(provider, source)| IdentityError { provider, source };
+        let providers = Providers::new(&settings.providers, clock, &previous.providers).map_err(failed)?;
+        let mut sign_ins = BTreeMap::new();
+        for provider in providers.all() {
+            if let Some(settings) = &provider.settings.sign_in {
+                let made = SignInProvider::new(provider, settings, clock);
+                let made = made.map_err(|error| failed((provider.name.clone(), error)))?;
+                sign_ins.insert(provider.name.clone(), Arc::new(made));
+            }
+        }
+        Ok(Self { providers, certificates: settings.certificates.clone(), sign_ins })
+    }
+
+    /// The provider of a name that people sign in at.
+    pub fn sign_in(&self, name: &str) -> Option<&Arc<SignInProvider>> {
+        self.sign_ins.get(name)
+    }
+
+    /// All providers that people sign in at, by their names.
+    pub fn sign_ins(&self) -> &BTreeMap<String, Arc<SignInProvider>> {
+        &self.sign_ins
+    }
+
+    /// Whether who vouched for a session's principal is still asked for its word. Local accounts and invitations need nobody's.
+    pub fn vouch_for(&self, origin: &Origin) -> bool {
+        match origin {
+            Origin::Provider { provider, subject: Some(_) } => self.sign_ins.contains_key(provider),
+            Origin::Provider { provider, subject: None } => self.providers.has(provider),
+            Origin::User { .. } | Origin::Invitation { .. } => true,
+        }
     }
 }
 

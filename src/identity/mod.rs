@@ -1,14 +1,15 @@
 //! Who is calling.
 //!
 //! Turns what a caller presents into a [`Caller`], or says why not. It knows tokens and the store that keeps their
-//! digests, [assertions](assertion) of identity providers, client [certificates](certificate), and the [`people`] who sign in; it
-//! decides nothing about what the caller may do.
+//! digests, [assertions](assertion) of identity providers, client [certificates](certificate), the [`people`] who sign in, and the
+//! providers they [sign in](sign_in) at; it decides nothing about what the caller may do.
 
 pub mod assertion;
 mod authenticate;
 pub mod certificate;
 mod identities;
 pub mod people;
+pub mod sign_in;
 mod token;
 mod vouched;
 

@@ -51,6 +51,10 @@ pub enum RefusalKind {
     SignInRefused,
     /// The password was right, and a second factor is needed.
     SecondFactorRequired,
+    /// As many sign-ins are under way as may be.
+    TooManySignIns,
+    /// The identity provider cannot be asked right now.
+    ProviderUnavailable,
     /// As things stand it is not possible.
     Precondition,
     /// There is one of that name already.
@@ -86,6 +90,8 @@ impl RefusalKind {
             RefusalKind::NotConfigured => "NOT_CONFIGURED",
             RefusalKind::SignInRefused => "SIGN_IN_REFUSED",
             RefusalKind::SecondFactorRequired => "SECOND_FACTOR_REQUIRED",
+            RefusalKind::TooManySignIns => "SIGN_INS_LIMITED",
+            RefusalKind::ProviderUnavailable => "IDENTITY_PROVIDER_UNAVAILABLE",
             RefusalKind::Precondition => "PRECONDITION",
             RefusalKind::Exists => "EXISTS",
             RefusalKind::StoreUnavailable => "STORE_UNAVAILABLE",
@@ -116,6 +122,8 @@ impl RefusalKind {
             RefusalKind::TargetRefused => "target_refused",
             RefusalKind::SignInRefused => "sign_in_refused",
             RefusalKind::SecondFactorRequired => "second_factor_required",
+            RefusalKind::TooManySignIns => "sign_ins_limited",
+            RefusalKind::ProviderUnavailable => "identity_provider_unavailable",
             RefusalKind::Precondition => "precondition",
             RefusalKind::Exists => "exists",
             RefusalKind::StoreUnavailable => "store_unavailable",

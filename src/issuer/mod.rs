@@ -44,7 +44,8 @@ pub use look::{AuditPage, RoleCheck, TargetStatus};
 pub use notices::NoticeFilter;
 pub use offer::Offer;
 pub use people::{
-    Attempt, Begun, Departure, Enrolling, Invited, NewInvitation, NewPassword, NewUser, Offered,
+    Attempt, Begun, BegunElsewhere, Brought, Completed, Completion, Departure, Enrolling, Invited,
+    NewInvitation, NewPassword, NewSignIn, NewUser, Offered, SignInOffer, SignInWay,
 };
 pub use recognise::{KnownServers, Succession};
 pub use reconcile::{

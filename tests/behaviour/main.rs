@@ -26,5 +26,6 @@ mod recovery;
 mod requests;
 mod rotation;
 mod sandbox;
+mod sign_in;
 mod store;
 mod support;

@@ -67,6 +67,7 @@ impl Access {
             return Access::Probe;
         }
         if path == "/mayfly.v1.ServerService/GetServerInfo"
+            || path == "/mayfly.v1.SessionService/ListSignInProviders"
             || path.starts_with("/grpc.reflection.v1.ServerReflection/")
         {
             return Access::Open;
@@ -74,6 +75,8 @@ impl Access {
         if matches!(
             path,
             "/mayfly.v1.InvitationService/ClaimInvitation"
+                | "/mayfly.v1.SessionService/BeginSignIn"
+                | "/mayfly.v1.SessionService/CompleteSignIn"
                 | "/mayfly.v1.SessionService/SignIn"
                 | "/mayfly.v1.UserService/EnrolUser"
         ) {
@@ -290,7 +293,10 @@ mod tests {
             ("/grpc.health.v1.Health/Check", Access::Probe),
             ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Open),
             ("/mayfly.v1.ServerService/GetServerInfo", Access::Open),
+            ("/mayfly.v1.SessionService/ListSignInProviders", Access::Open),
             ("/mayfly.v1.SessionService/SignIn", Access::SignIn),
+            ("/mayfly.v1.SessionService/BeginSignIn", Access::SignIn),
+            ("/mayfly.v1.SessionService/CompleteSignIn", Access::SignIn),
             ("/mayfly.v1.UserService/EnrolUser", Access::SignIn),
             ("/mayfly.v1.InvitationService/ClaimInvitation", Access::SignIn),
             ("/mayfly.v1.InvitationService/CreateInvitation", Access::Authenticated),

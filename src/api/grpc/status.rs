@@ -28,7 +28,7 @@ fn code(kind: RefusalKind) -> Code {
         RefusalKind::NotFound => Code::NotFound,
         RefusalKind::Denied => Code::PermissionDenied,
         RefusalKind::Invalid(_) => Code::InvalidArgument,
-        RefusalKind::LimitReached => Code::ResourceExhausted,
+        RefusalKind::LimitReached | RefusalKind::TooManySignIns => Code::ResourceExhausted,
         RefusalKind::SignInRefused | RefusalKind::SecondFactorRequired => Code::Unauthenticated,
         RefusalKind::KeyReused | RefusalKind::Exists => Code::AlreadyExists,
         RefusalKind::InProgress | RefusalKind::Contended => Code::Aborted,
@@ -42,9 +42,10 @@ fn code(kind: RefusalKind) -> Code {
         | RefusalKind::TargetRefused
         | RefusalKind::NotConfigured
         | RefusalKind::Precondition => Code::FailedPrecondition,
-        RefusalKind::TargetUnavailable | RefusalKind::StoreUnavailable | RefusalKind::ShuttingDown => {
-            Code::Unavailable
-        }
+        RefusalKind::TargetUnavailable
+        | RefusalKind::ProviderUnavailable
+        | RefusalKind::StoreUnavailable
+        | RefusalKind::ShuttingDown => Code::Unavailable,
         RefusalKind::Internal => Code::Internal,
     }
 }
@@ -244,6 +245,8 @@ mod tests {
             (RefusalKind::NotConfigured, Code::FailedPrecondition),
             (RefusalKind::SignInRefused, Code::Unauthenticated),
             (RefusalKind::SecondFactorRequired, Code::Unauthenticated),
+            (RefusalKind::TooManySignIns, Code::ResourceExhausted),
+            (RefusalKind::ProviderUnavailable, Code::Unavailable),
             (RefusalKind::Precondition, Code::FailedPrecondition),
             (RefusalKind::Exists, Code::AlreadyExists),
             (RefusalKind::StoreUnavailable, Code::Unavailable),

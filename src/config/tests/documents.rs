@@ -48,7 +48,7 @@ fn the_reference_lists_every_key_with_its_type_and_default() {
 
 #[test]
 fn every_key_that_is_listed_is_read_and_no_other() {
-    let text = "[notifications.a]\n[targets.a]\n[targets.a.tls]\n[targets.a.pool]\n[roles.a]\n[roles.a.statements]\n[server.tls]\n[[approvals.a.steps]]\n[identity.a]\n[policy]\n[risk.a]\n[roles.b]\nkind = 'elevation'";
+    let text = "[notifications.a]\n[targets.a]\n[targets.a.tls]\n[targets.a.pool]\n[roles.a]\n[roles.a.statements]\n[server.tls]\n[[approvals.a.steps]]\n[identity.a]\n[identity.a.sign_in]\n[policy]\n[risk.a]\n[roles.b]\nkind = 'elevation'";
     let (machine, table) = (Machine::usual(), DeTable::parse(text).unwrap());
     let reader = Reader::new(&machine, Path::new(""));
     whole(&reader.root(table.get_ref()));

@@ -116,3 +116,72 @@ fn a_change_of_an_identity_is_told_and_needs_no_restart() {
     let gone: Vec<_> = old.difference(&sound(STORE).config).iter().map(ToString::to_string).collect();
     assert_eq!(gone, ["identity.ci is removed"]);
 }
+
+const PEOPLE: &str = "[identity.okta]\nissuer = \"https://id.example\"\nprincipal = \"okta:{sub}\"\nbound_claims = { hd = \"acme\" }\n\
+     [identity.okta.sign_in]\nclient_id = \"mayfly\"\n";
+
+#[test]
+fn people_sign_in_as_people_and_nothing_else_is_accepted_unless_it_says_so() {
+    let config = sound(&with(PEOPLE)).config;
+    let provider = &config.identity.providers["okta"];
+    let sign_in = provider.sign_in.as_ref().unwrap();
+    assert_eq!((&*sign_in.client_id, &sign_in.client_secret), ("mayfly", &None));
+    assert_eq!(sign_in.scopes, ["profile", "email"]);
+    assert_eq!((sign_in.redirect_port, sign_in.max_age, sign_in.user_info), (None, None, false));
+    assert!(sign_in.second_factor_acr.is_empty() && sign_in.second_factor_amr.is_empty());
+    assert_eq!(provider.mapping.kind, crate::domain::PrincipalKind::Human);
+    assert!(provider.audiences.is_empty());
+    let both = with(&PEOPLE.replace("principal", "audiences = [\"mayfly\"]\nprincipal"));
+    assert_eq!(sound(&both).config.identity.providers["okta"].audiences, ["mayfly"]);
+}
+
+#[test]
+fn a_clients_secret_is_outside_the_file_and_is_compared_on_reload() {
+    let filed = with(&format!("{PEOPLE}client_secret_file = \"secret\""));
+    let config = sound(&filed).config;
+    let secret = config.identity.providers["okta"].sign_in.as_ref().unwrap().client_secret.as_ref();
+    assert_eq!(secret.unwrap().0.expose(), "hunter5");
+    assert!(!format!("{config:?}").contains("hunter5"));
+    let told = problems(&with(&format!("{PEOPLE}client_secret = \"hunter7\"")));
+    assert!(told[0].starts_with("identity.okta.sign_in.client_secret: a client's secret is not"), "{told:?}");
+    let machine = Machine::usual().file("/etc/mayfly/secret", "another\n", 0o600);
+    let changed = load_on(&machine, &filed).unwrap().config;
+    let told: Vec<_> = config.difference(&changed).iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["identity.okta changes"]);
+}
+
+#[test]
+fn what_makes_no_sense_for_people_who_sign_in_is_told() {
+    let sign_in = |line: &str| with(&format!("{PEOPLE}{line}"));
+    assert_refused(
+        &with(&PEOPLE.replace("client_id = \"mayfly\"", "")),
+        "identity.okta.sign_in.client_id: is missing",
+    );
+    assert_refused(
+        &with(&PEOPLE.replace("\"mayfly\"", "\"\u{fc}\"")),
+        "identity.okta.sign_in.client_id: has characters",
+    );
+    assert_refused(&sign_in("scopes = [\"a b\"]"), "identity.okta.sign_in.scopes: is no word");
+    assert_refused(
+        &sign_in("second_factor_acr = [\"\"]"),
+        "identity.okta.sign_in.second_factor_acr: is no word",
+    );
+    assert_refused(
+        &sign_in("redirect_port = 80"),
+        "identity.okta.sign_in.redirect_port: expected a number, 1024",
+    );
+    assert_refused(&sign_in("clientid = \"x\""), "identity.okta.sign_in.clientid: unknown key");
+    let workload = PEOPLE.replace("principal", "kind = \"workload\"\nprincipal");
+    assert_refused(&with(&workload), "identity.okta.kind: is \"workload\", but people sign in here");
+    let plain = PEOPLE
+        .replace("https:", "http:")
+        .replace("principal", "jwks_url = \"https://id.example/keys\"\nprincipal");
+    assert_refused(&with(&plain), "identity.okta.issuer: is no https:// address: people sign in there");
+    let mesh = "[identity.mesh]\ncertificate = \"spiffe\"\nprincipal = \"{spiffe_id}\"\n[identity.mesh.sign_in]\nclient_id = \"a\"\n";
+    let told = problems(&[STORE, MTLS, mesh].concat());
+    assert!(told[0].starts_with("identity.mesh.sign_in: is about assertions"), "{told:?}");
+    assert_warned(
+        &with(&PEOPLE.replace("{sub}", "{email}")),
+        "identity.okta.principal: is made of a mail address",
+    );
+}

@@ -1,18 +1,15 @@
 //! Getting an identity provider's keys over HTTPS.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::error::Error;
 
-use reqwest::{Client, redirect::Policy};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::CertificateDer};
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
-use super::{KeySet, keys::KeySetError};
-
-/// Bytes a provider's answer may have; those of providers have a few thousand.
-const ANSWER_LIMIT: usize = 1024 * 1024;
-
-/// How long one answer may take, to its last byte.
-const TIMEOUT: Duration = Duration::from_secs(5);
+use super::{
+    KeySet,
+    http::{ANSWER_LIMIT, Http},
+    keys::KeySetError,
+};
 
 /// Where a provider's keys are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +80,11 @@ struct Description {
     jwks_uri: String,
 }
 
+/// Where an issuer describes itself.
+pub(in crate::identity) fn description_url(issuer: &str) -> String {
+    format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
+}
+
 /// Whether keys may be fetched from an address: over TLS, or from this machine.
 pub fn is_trustworthy(url: &str) -> bool {
     let Ok(url) = url.parse::<reqwest::Url>() else { return false };
@@ -98,7 +100,7 @@ pub fn is_trustworthy(url: &str) -> bool {
 
 /// Fetches keys.
 pub(super) struct Fetcher {
-    client: Client,
+    http: Http,
     place: KeyPlace,
 }
 
@@ -108,33 +110,7 @@ impl Fetcher {
         place: KeyPlace,
         authorities: Option<&[CertificateDer<'static>]>,
     ) -> Result<Self, FetchError> {
-        let mut roots = RootCertStore::empty();
-        match authorities {
-            Some(authorities) => {
-                for authority in authorities {
-                    roots.add(authority.clone()).map_err(FetchError::Tls)?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(FetchError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(Policy::none())
-            .no_proxy()
-            .referer(false)
-            .timeout(TIMEOUT)
-            .connect_timeout(TIMEOUT)
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(FetchError::Client)?;
-        Ok(Self { client, place })
+        Ok(Self { http: Http::new(authorities)?, place })
     }
 
     /// The keys as they are now.
@@ -143,35 +119,16 @@ impl Fetcher {
             KeyPlace::Url(url) => url.clone(),
             KeyPlace::Discovery { issuer } => self.discover(issuer).await?,
         };
-        let text = self.get(&url).await?;
+        let text = self.http.get(&url).await?;
         KeySet::parse(&text).map_err(|source| FetchError::NoKeySet { url, source })
     }
 
     async fn discover(&self, issuer: &str) -> Result<String, FetchError> {
-        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let text = self.get(&url).await?;
+        let url = description_url(issuer);
+        let text = self.http.get(&url).await?;
         let description: Option<Description> = serde_json::from_slice(&text).ok();
         let keys = description.filter(|found| found.issuer == issuer && is_trustworthy(&found.jwks_uri));
         keys.map(|found| found.jwks_uri).ok_or(FetchError::NoDescription(url))
-    }
-
-    async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
-        let failed = |source: reqwest::Error| FetchError::Transport {
-            url: url.to_owned(),
-            source: source.without_url(),
-        };
-        let mut response = self.client.get(url).send().await.map_err(failed)?;
-        if !response.status().is_success() {
-            return Err(FetchError::Status { url: url.to_owned(), status: response.status().as_u16() });
-        }
-        let mut text = Vec::new();
-        while let Some(bytes) = response.chunk().await.map_err(failed)? {
-            if text.len() + bytes.len() > ANSWER_LIMIT {
-                return Err(FetchError::TooLong(url.to_owned()));
-            }
-            text.extend_from_slice(&bytes);
-        }
-        Ok(text)
     }
 }
 

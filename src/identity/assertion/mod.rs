@@ -7,6 +7,7 @@
 mod cache;
 mod error;
 mod fetch;
+mod http;
 mod jwt;
 mod keys;
 mod mapping;
@@ -17,21 +18,23 @@ mod settings;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use error::AssertionError;
+pub(super) use fetch::description_url;
 pub use fetch::{FetchError, KeyPlace, is_trustworthy};
+pub(super) use http::{Answer, Http};
 use jiff::Timestamp;
 pub use jwt::{JWT_LIMIT, is_jwt};
 pub use keys::{ALGORITHMS, KeySet, KeySetError};
 pub use mapping::{ClaimPath, Mapping, MappingError, NameTemplate, TemplateError};
 pub use provider::{Accepted, Once};
+pub(super) use provider::{Provider, instant, later};
 pub(super) use replay::remember;
 pub use settings::{KeySettings, ProviderSettings};
 
-use self::provider::Provider;
 use crate::clock::Clock;
 
 /// The identity providers whose assertions are accepted.
 #[derive(Debug, Default)]
-pub struct Providers(Vec<Provider>);
+pub struct Providers(Vec<Arc<Provider>>);
 
 impl Providers {
     /// Providers by their names. What `previous` knows of the keys of those that stay the same is taken over.
@@ -45,7 +48,8 @@ impl Providers {
     ) -> Result<Self, (String, FetchError)> {
         let make = |(name, settings): (&String, &ProviderSettings)| {
             let before = previous.0.iter().find(|provider| provider.name == *name);
-            Provider::new(name, settings.clone(), clock, before).map_err(|error| (name.clone(), error))
+            let made = Provider::new(name, settings.clone(), clock, before.map(Arc::as_ref));
+            made.map(Arc::new).map_err(|error| (name.clone(), error))
         };
         settings.iter().map(make).collect::<Result<_, _>>().map(Self)
     }
@@ -55,13 +59,18 @@ impl Providers {
         self.0.iter().any(|provider| provider.name == *name)
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.0.iter()
+    }
+
     /// Whom an assertion makes known. Of the providers it may be from, exactly one must accept it.
     ///
     /// # Errors
     /// [`AssertionError`].
     pub async fn accept(&self, jwt: &str, now: Timestamp) -> Result<Accepted, AssertionError> {
         let jwt = jwt::read(jwt)?;
-        let issuers: Vec<&Provider> =
+        let issuers: Vec<&Arc<Provider>> =
             self.0.iter().filter(|provider| provider.is_issuer(&jwt.claims)).collect();
         if issuers.is_empty() {
             return Err(AssertionError::Issuer);

@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use jsonwebtoken::crypto;
+use jsonwebtoken::{Algorithm, crypto};
 use serde_json::Value;
 
 use super::{
-    AssertionError, ProviderSettings, cache::KeySource, fetch::FetchError, jwt::Unverified,
+    AssertionError, ProviderSettings,
+    cache::KeySource,
+    fetch::FetchError,
+    jwt::{self, Unverified},
     replay::fingerprint,
 };
 use crate::{clock::Clock, domain::Principal};
@@ -32,9 +35,9 @@ pub struct Once {
 
 /// A provider.
 #[derive(Debug)]
-pub(super) struct Provider {
-    pub(super) name: String,
-    pub(super) settings: ProviderSettings,
+pub(in crate::identity) struct Provider {
+    pub(in crate::identity) name: String,
+    pub(in crate::identity) settings: ProviderSettings,
     keys: KeySource,
 }
 
@@ -74,6 +77,28 @@ impl Provider {
         jwt: &Unverified<'_>,
         now: Timestamp,
     ) -> Result<Accepted, AssertionError> {
+        let expiry = self.verify(jwt, now).await?;
+        if !self.is_audience(&jwt.claims) {
+            return Err(AssertionError::Audience);
+        }
+        let once = self.settings.once.then(|| self.once(&jwt.claims, expiry)).transpose()?;
+        let principal = self.settings.mapping.principal(&jwt.claims)?;
+        Ok(Accepted { provider: self.name.clone(), principal, once })
+    }
+
+    /// What a JWT claims that this provider signed and that is good now, and what it is signed with. Whom it is for is not asked.
+    pub(in crate::identity) async fn claims(
+        &self,
+        jwt: &str,
+        now: Timestamp,
+    ) -> Result<(Value, Algorithm), AssertionError> {
+        let jwt = jwt::read(jwt)?;
+        self.verify(&jwt, now).await?;
+        Ok((jwt.claims, jwt.algorithm))
+    }
+
+    /// Whether it is this provider's and good now; when it expires, leeway included.
+    async fn verify(&self, jwt: &Unverified<'_>, now: Timestamp) -> Result<Timestamp, AssertionError> {
         if !self.settings.algorithms.contains(&jwt.algorithm) {
             return Err(AssertionError::Algorithm);
         }
@@ -85,13 +110,7 @@ impl Provider {
         if !self.is_issuer(&jwt.claims) {
             return Err(AssertionError::Issuer);
         }
-        if !self.is_audience(&jwt.claims) {
-            return Err(AssertionError::Audience);
-        }
-        let expiry = self.check_times(&jwt.claims, now)?;
-        let once = self.settings.once.then(|| self.once(&jwt.claims, expiry)).transpose()?;
-        let principal = self.settings.mapping.principal(&jwt.claims)?;
-        Ok(Accepted { provider: self.name.clone(), principal, once })
+        self.check_times(&jwt.claims, now)
     }
 
     /// When it expires, leeway included.
@@ -124,13 +143,17 @@ impl Provider {
     }
 }
 
-fn later(at: Timestamp, by: Duration) -> Timestamp {
+/// A moment some time later; the last there is, when there is none.
+pub(in crate::identity) fn later(at: Timestamp, by: Duration) -> Timestamp {
     let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// A claim that is a time, in seconds; `None` when it is not claimed.
-fn instant(claims: &Value, name: &'static str) -> Result<Option<Timestamp>, AssertionError> {
+pub(in crate::identity) fn instant(
+    claims: &Value,
+    name: &'static str,
+) -> Result<Option<Timestamp>, AssertionError> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = value.as_f64().filter(|seconds| *seconds >= 0.0).ok_or(AssertionError::Missing(name))?;
     let since = SignedDuration::try_from_secs_f64(seconds).map_err(|_| AssertionError::Missing(name))?;

@@ -6,6 +6,7 @@ use jsonwebtoken::Algorithm;
 use rustls::pki_types::CertificateDer;
 
 use super::{KeyPlace, KeySet, Mapping};
+use crate::identity::sign_in::SignInSettings;
 
 /// An identity provider whose assertions are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct ProviderSettings {
     pub once: bool,
     /// Who its assertions make known.
     pub mapping: Mapping,
+    /// How people sign in there; `None`: they do not.
+    pub sign_in: Option<SignInSettings>,
 }
 
 /// Where a provider's keys come from.

@@ -70,11 +70,20 @@ impl Authenticator {
                 let open = kept.is_some_and(|kept| kept.document.is_open(now));
                 if open { Ok(session.principal.clone()) } else { Err(AuthenticationError::SessionEnded) }
             }
-            // Who is trusted no longer vouches for nobody, also not for those it vouched for before.
-            Origin::Provider { provider } if self.identities.current().providers.has(provider) => {
-                Ok(session.principal.clone())
+            // What a provider vouched for ends with the configuration's trust in it.
+            origin @ Origin::Provider { .. } if !self.identities.current().vouch_for(origin) => {
+                Err(AuthenticationError::SessionEnded)
             }
-            Origin::Provider { .. } => Err(AuthenticationError::SessionEnded),
+            Origin::Provider { subject: None, .. } => Ok(session.principal.clone()),
+            // A name is one person's: whoever has the local account of that name is somebody else.
+            Origin::Provider { subject: Some(_), .. } => {
+                let namesake = document::<User>(&*self.store, session.principal.name.as_str()).await?;
+                if namesake.is_some() {
+                    Err(AuthenticationError::SessionEnded)
+                } else {
+                    Ok(session.principal.clone())
+                }
+            }
         }
     }
 

@@ -54,6 +54,9 @@ pub enum Origin {
     Provider {
         /// Which, by the name the configuration gives it.
         provider: String,
+        /// Who signed in there, as the provider calls them; `None`: nobody did, a JWT was exchanged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
     },
 }
 

@@ -142,7 +142,13 @@ impl Issuer {
                 let kept = kept.filter(|kept| kept.document.is_open(self.clock.now())).ok_or_else(over)?;
                 Ok(changes.require::<Invitation>(id, kept.revision))
             }
-            Origin::Provider { .. } => Ok(changes),
+            Origin::Provider { subject: None, .. } => Ok(changes),
+            // Nobody has the local account of the name, who would be somebody else.
+            Origin::Provider { subject: Some(_), .. } => {
+                let name = caller.principal.name.as_str();
+                let namesake = document::<User>(&*self.store, name).await?;
+                if namesake.is_some() { Err(over()) } else { Ok(changes.require::<User>(name, 0)) }
+            }
         }
     }
 }

@@ -30,7 +30,8 @@ impl Issuer {
         };
         self.prune_sessions().await?;
         let now = self.clock.now();
-        let mut begun = self.new_session(caller.principal.clone(), Origin::Provider { provider }, now);
+        let mut begun =
+            self.new_session(caller.principal.clone(), Origin::Provider { provider, subject: None }, now);
         let longest = SignedDuration::try_from(LONGEST).unwrap_or(SignedDuration::ZERO);
         let session = &mut begun.session;
         session.expires_at = session.expires_at.min(now.checked_add(longest).unwrap_or(now));

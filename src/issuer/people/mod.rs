@@ -5,9 +5,11 @@
 
 mod attempt;
 mod departed;
+mod elsewhere;
 mod enrol;
 mod exchange;
 mod invitations;
+mod pending;
 mod second_factor;
 mod sessions;
 mod sign_in;
@@ -16,13 +18,18 @@ mod users;
 use std::sync::Arc;
 
 use crate::{
-    identity::people::{Hasher, PasswordError, Session, SessionSettings, SessionToken},
+    identity::{
+        IdentitiesHandle,
+        people::{Hasher, PasswordError, Session, SessionSettings, SessionToken},
+    },
     sealing::KeyringHandle,
 };
 
 pub use departed::Departure;
+pub use elsewhere::{Brought, Completed, Completion};
 pub use enrol::NewPassword;
 pub use invitations::{Invited, NewInvitation};
+pub use pending::{BegunElsewhere, NewSignIn, SignInOffer, SignInWay};
 pub use second_factor::Offered;
 pub use sign_in::Attempt;
 pub use users::{Enrolling, NewUser};
@@ -37,12 +44,18 @@ pub(super) struct People {
     pub(super) hasher: Hasher,
     pub(super) keyring: Arc<KeyringHandle>,
     pub(super) sessions: SessionSettings,
+    pub(super) identities: Arc<IdentitiesHandle>,
 }
 
 impl People {
     /// Without a sealing key, and with sessions as they are unless configured otherwise.
     pub(super) fn new() -> Self {
-        Self { hasher: Hasher::default(), keyring: Arc::default(), sessions: SessionSettings::default() }
+        Self {
+            hasher: Hasher::default(),
+            keyring: Arc::default(),
+            sessions: SessionSettings::default(),
+            identities: Arc::default(),
+        }
     }
 }
 
@@ -59,7 +72,14 @@ impl Issuer {
     /// Lets people have second factors, sealed with these keys, and sessions that last this long.
     #[must_use]
     pub fn with_people(mut self, keyring: Arc<KeyringHandle>, sessions: SessionSettings) -> Self {
-        self.people = People { hasher: Hasher::default(), keyring, sessions };
+        self.people = People { keyring, sessions, ..self.people };
+        self
+    }
+
+    /// Lets people sign in at the providers among these.
+    #[must_use]
+    pub fn with_identities(mut self, identities: Arc<IdentitiesHandle>) -> Self {
+        self.people.identities = identities;
         self
     }
 

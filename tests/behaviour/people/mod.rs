@@ -93,6 +93,7 @@ impl World {
     pub(crate) async fn calls(&self, token: &SessionToken) -> Result<Caller, AuthenticationError> {
         let store = Arc::clone(&self.store) as Arc<dyn Store>;
         let authenticator = Authenticator::new(store, Arc::clone(&self.clock) as Arc<dyn Clock>);
+        let authenticator = authenticator.trusting(Arc::clone(&self.identities));
         authenticator.look_again(Presented { bearer: Some(token.expose()), certificate: None }, ADDRESS).await
     }
 

@@ -11,6 +11,7 @@ mod key_server;
 pub(crate) mod meddler;
 mod mysql;
 mod postgres;
+pub(crate) mod provider;
 pub(crate) mod proxy;
 pub(crate) mod sabotage;
 mod servers;

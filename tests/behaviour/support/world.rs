@@ -15,7 +15,7 @@ use mayfly::{
         Engine, HostPattern, Lease, LeaseId, LeaseLimits, LeaseState, OwnedObjects, Password, Principal,
         PrincipalKind, Role, RoleName, StateName, Statements, TargetName, TokenId, Ttl, TtlBounds,
     },
-    identity::{Caller, people::SessionSettings},
+    identity::{Caller, IdentitiesHandle, people::SessionSettings},
     issuer::{Catalogue, CatalogueHandle, IssueRequest, Issued, Issuer, IssuerParts, KnownServers, Refusal},
     metrics::Metrics,
     policy::PoliciesHandle,
@@ -183,6 +183,7 @@ pub(crate) struct World {
     pub(crate) catalogue: Arc<CatalogueHandle>,
     pub(crate) health: Arc<HealthBoard>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) identities: Arc<IdentitiesHandle>,
     pub(crate) directory: Arc<TempDir>,
 }
 
@@ -264,7 +265,9 @@ impl World {
             reaper: Arc::clone(&reaper) as Arc<_>,
         });
         let keyring = Arc::new(KeyringHandle::new(keyring()));
-        let issuer = Arc::new(issuer.with_people(keyring, SessionSettings::default()));
+        let identities = Arc::<IdentitiesHandle>::default();
+        let issuer = issuer.with_people(keyring, SessionSettings::default());
+        let issuer = Arc::new(issuer.with_identities(Arc::clone(&identities)));
         reaper.open_lanes().await.unwrap();
         let clerk = Clerk::new(ClerkParts {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -273,7 +276,19 @@ impl World {
             issuer: Arc::clone(&issuer),
         });
         clerk.start();
-        Self { clock, store, issuer, reaper, clerk, policies, catalogue, health, metrics, directory }
+        Self {
+            clock,
+            store,
+            issuer,
+            reaper,
+            clerk,
+            policies,
+            catalogue,
+            health,
+            metrics,
+            identities,
+            directory,
+        }
     }
 
     /// Stops everything and closes the store, as a restart does.
@@ -326,8 +341,7 @@ impl World {
         self.issuer.ended(id).await.unwrap()
     }
 
-    /// Moves the clock to the next attempt at an end that failed.
-    pub(crate) fn pass_to_next_attempt(&self, lease: &Lease) {
+    fn pass_to_next_attempt(&self, lease: &Lease) {
         if let LeaseState::Ending { next_attempt_at, attempts: 1.., .. } = lease.state
             && next_attempt_at > self.clock.now()
         {

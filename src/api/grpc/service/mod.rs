@@ -12,6 +12,7 @@ pub(super) mod request;
 pub(super) mod role;
 pub(super) mod server;
 pub(super) mod session;
+mod sign_in;
 pub(super) mod target;
 pub(super) mod token;
 pub(super) mod user;

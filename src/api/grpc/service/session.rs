@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status, async_trait};
 
-use super::super::{
-    call::{Call, OpenCall, Shared},
-    convert,
-    page::{self, Listing},
-    parse::{self, Fields, named},
-    status,
+use super::{
+    super::{
+        call::{Call, OpenCall, Shared},
+        convert,
+        page::{self, Listing},
+        parse::{self, Fields, named},
+        status,
+    },
+    sign_in,
 };
 use crate::{
     api::proto::{
-        self, ExchangeRequest, ExchangeResponse, ListSignInSessionsRequest, ListSignInSessionsResponse,
-        RevokeSessionRequest, RevokeSessionResponse, SignInRequest, SignInResponse, SignOutRequest,
-        SignOutResponse, StepUpRequest, StepUpResponse,
+        self, BeginSignInRequest, BeginSignInResponse, CompleteSignInRequest, CompleteSignInResponse,
+        ExchangeRequest, ExchangeResponse, ListSignInProvidersRequest, ListSignInProvidersResponse,
+        ListSignInSessionsRequest, ListSignInSessionsResponse, RevokeSessionRequest, RevokeSessionResponse,
+        SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, StepUpRequest, StepUpResponse,
     },
     domain::{Password, PrincipalName},
     identity::{
@@ -38,7 +42,7 @@ pub(super) fn message(session: &Session) -> proto::SignInSession {
         origin: match &session.origin {
             Origin::User { .. } => "user".to_owned(),
             Origin::Invitation { invitation } => format!("invitations/{invitation}"),
-            Origin::Provider { provider } => format!("providers/{provider}"),
+            Origin::Provider { provider, .. } => format!("providers/{provider}"),
         },
         create_time: at(session.created_at),
         expire_time: at(session.expires_at),
@@ -65,6 +69,27 @@ impl proto::session_service_server::SessionService for Service {
             session: Some(message(&begun.session)),
             secret: begun.secret.expose().to_owned(),
         }))
+    }
+
+    async fn list_sign_in_providers(
+        &self,
+        _: Request<ListSignInProvidersRequest>,
+    ) -> Result<Response<ListSignInProvidersResponse>, Status> {
+        Ok(Response::new(sign_in::providers(&self.0)))
+    }
+
+    async fn begin_sign_in(
+        &self,
+        request: Request<BeginSignInRequest>,
+    ) -> Result<Response<BeginSignInResponse>, Status> {
+        sign_in::begin(&self.0, OpenCall::of(request)).await.map(Response::new)
+    }
+
+    async fn complete_sign_in(
+        &self,
+        request: Request<CompleteSignInRequest>,
+    ) -> Result<Response<CompleteSignInResponse>, Status> {
+        sign_in::complete(&self.0, OpenCall::of(request)).await.map(Response::new)
     }
 
     async fn exchange(
