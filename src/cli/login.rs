@@ -10,12 +10,15 @@ use tonic_types::StatusExt as _;
 use zeroize::Zeroizing;
 
 use super::{
-    CliError, Connection, Context, Exit, duration, error::printable, prompt, session, session_file, view,
+    CliError, Connection, Context, Exit, duration, error::printable, prompt, session, session_file, sign_in,
+    view,
 };
 use crate::{api::proto, domain::Password};
 
 const EXAMPLES: &str = "Examples:
   mayfly login --user alice               asks for the password, and for a code where there is a second factor
+  mayfly login                            at the identity provider, in the browser, where one is configured for people
+  mayfly login --provider okta --device   with another device: shows a code to type there
   mayfly login --step-up                  gives the second factor once more, for what asks for it to be fresh
   mayfly login --user alice --print < f   for scripts: password and code are lines of standard input
 
@@ -25,7 +28,8 @@ The session is kept in a private file, one a server, and is used by the other co
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct LoginArgs {
-    /// Whose account [default: the name you are logged in to this machine with]
+    /// Whose local account [default: at the identity provider, where there is one for people; else the name you
+    /// are logged in to this machine with]
     #[arg(long, short, env = "MAYFLY_USER", value_name = "NAME")]
     pub user: Option<String>,
     /// File with the password [default: ask, or a line of standard input]
@@ -34,6 +38,12 @@ pub struct LoginArgs {
     /// The code of the authenticator, or a recovery code [default: ask when one is needed]
     #[arg(long, value_name = "CODE")]
     pub code: Option<String>,
+    /// Sign in at this identity provider [default: the only one there is]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["password_file", "code", "step_up"])]
+    pub provider: Option<String>,
+    /// Sign in at the identity provider with another device, on which a code is typed
+    #[arg(long, conflicts_with_all = ["password_file", "code"])]
+    pub device: bool,
     /// Give the second factor once more, in the session there is
     #[arg(long, conflicts_with_all = ["user", "password_file", "print"])]
     pub step_up: bool,
@@ -65,6 +75,11 @@ pub async fn login(args: LoginArgs, context: &mut Context) -> Result<Exit, CliEr
     // Before a password is typed in vain.
     let path = if args.print { None } else { Some(session_file::own_path(&address)?) };
     let connection = Connection::open_to_sign_in(&context.global.connection)?;
+    if let Some(provider) = elsewhere(&args, &connection).await? {
+        let wanted = sign_in::Wanted { provider, device: args.device, fresh: false };
+        let begun = sign_in::sign_in(&connection, &wanted, context).await?;
+        return keep(&begun.session, &begun.secret, path.as_deref(), context);
+    }
     let user = match args.user {
         Some(user) => user,
         None => this_user()?,
@@ -73,8 +88,26 @@ pub async fn login(args: LoginArgs, context: &mut Context) -> Result<Exit, CliEr
         Some(file) => prompt::from_file(file)?,
         None => prompt::secret(&format!("Password of {}", printable(&user)))?,
     };
-    let reply = sign_in(&connection, &user, &password, args.code.map(Password::new)).await?;
+    let reply = by_password(&connection, &user, &password, args.code.map(Password::new)).await?;
     keep(&reply.session.unwrap_or_default(), &Zeroizing::new(reply.secret), path.as_deref(), context)
+}
+
+/// The provider to sign in at; `None`: with a local account.
+async fn elsewhere(
+    args: &LoginArgs,
+    connection: &Connection,
+) -> Result<Option<proto::SignInProvider>, CliError> {
+    let local = args.user.is_some() || args.password_file.is_some() || args.code.is_some();
+    if local && args.provider.is_none() && !args.device {
+        return Ok(None);
+    }
+    let providers = sign_in::providers(connection).await?;
+    let chosen = sign_in::choose(providers, args.provider.as_deref())?;
+    if chosen.is_none() && args.device {
+        let error = CliError::usage("no identity provider is configured for people");
+        return Err(error.hint("--user NAME signs in with a local account"));
+    }
+    Ok(chosen)
 }
 
 /// Keeps a session that has begun, or, without a place for it, writes its token out.
@@ -101,7 +134,7 @@ pub(super) fn keep(
 }
 
 /// Tries the password alone first, unless a code was given: whether one is needed is told after the right password only.
-async fn sign_in(
+async fn by_password(
     connection: &Connection,
     user: &str,
     password: &Password,
@@ -130,7 +163,65 @@ async fn sign_in(
     reply.map(tonic::Response::into_inner).map_err(|status| connection.explain(&status))
 }
 
+/// Gives the second factor once more where the session began: at its provider, or here.
 async fn step_up(args: LoginArgs, context: &mut Context) -> Result<Exit, CliError> {
+    if args.code.is_none()
+        && let Some(before) = begun_elsewhere(context).await?
+    {
+        return step_up_elsewhere(&args, before, context).await;
+    }
+    step_up_here(args, context).await
+}
+
+/// The session of this server's file, when it began at a provider, with a line that speaks for it.
+async fn begun_elsewhere(context: &Context) -> Result<Option<Before>, CliError> {
+    let Some(path) =
+        session_file::own_path(&context.global.connection.address).ok().filter(|path| path.exists())
+    else {
+        return Ok(None);
+    };
+    let connection = Connection::open_with_session(&context.global.connection, &path)?;
+    let reply = connection.server().who_am_i(connection.call(proto::WhoAmIRequest {})).await;
+    // Whatever is wrong with it is told by who goes on.
+    let session = reply.ok().and_then(|reply| reply.into_inner().session);
+    let session = session.filter(|session| session.origin.starts_with("providers/"));
+    Ok(session.map(|session| Before { session, connection, path }))
+}
+
+/// A session to be replaced by a fresher one.
+struct Before {
+    session: proto::SignInSession,
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// Signs in at the provider anew, and ends the session there was.
+async fn step_up_elsewhere(
+    args: &LoginArgs,
+    before: Before,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let Before { session, connection, path } = before;
+    let providers = sign_in::providers(&connection).await?;
+    let named = session.origin.strip_prefix("providers/").unwrap_or_default();
+    let Some(provider) = sign_in::choose(providers, Some(named))? else { return Ok(Exit::Internal) };
+    let wanted = sign_in::Wanted { provider, device: args.device, fresh: true };
+    let begun = sign_in::sign_in(&connection, &wanted, context).await?;
+    if begun.session.principal != session.principal {
+        let (new, old) = (printable(&begun.session.principal), printable(&session.principal));
+        let error = CliError::usage(format!("you signed in as {new}, but the session here is of {old}"));
+        return Err(error.hint("the session here goes on; `mayfly login` replaces it"));
+    }
+    let kept = keep(&begun.session, &begun.secret, Some(&path), context)?;
+    if begun.session.second_factor_time.is_none() {
+        context.output.note("the identity provider does not say that a second factor was given");
+    }
+    // It would end by itself; that it cannot be ended now is no reason to undo the rest.
+    let _ = connection.sessions().sign_out(connection.call(proto::SignOutRequest {})).await;
+    Ok(kept)
+}
+
+async fn step_up_here(args: LoginArgs, context: &mut Context) -> Result<Exit, CliError> {
     let connection = context.connect()?;
     let code = match args.code {
         Some(code) => Password::new(code),

@@ -47,6 +47,7 @@ pub mod run;
 pub mod serve;
 pub mod session;
 mod session_file;
+mod sign_in;
 pub mod store;
 mod table;
 pub mod targets;

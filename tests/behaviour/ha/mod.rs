@@ -9,7 +9,6 @@ mod issuing;
 mod names;
 mod partitions;
 mod replica;
-mod requests;
 mod soak;
 mod takeover;
 mod watch;

@@ -99,7 +99,7 @@ impl Replica {
                 names.write,
             );
         }
-        text + &plan.more
+        text
     }
 
     fn write(&self, name: &str, contents: &str) {

@@ -22,6 +22,7 @@ mod replaced;
 mod rotating;
 mod running;
 mod secrecy;
+mod signing_in;
 mod starting;
 mod stopping;
 mod tls;

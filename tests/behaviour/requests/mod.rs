@@ -6,7 +6,7 @@ mod claiming;
 mod clocks;
 mod departed;
 mod locked;
-pub(crate) mod model;
+mod model;
 mod reviewing;
 
 use std::{sync::Arc, time::Duration};
