@@ -92,6 +92,10 @@ points! {
     StripLetGo = "strip.let_go",
     /// That they were taken away is durable; the lease is still ENDING.
     StripForgotten = "strip.forgotten",
+    /// An existing account was handed out and no session of others is left; the lease is still PROVISIONING.
+    CheckoutCleared = "checkout.cleared",
+    /// An existing account is verified locked and durably free; the lease is still ENDING.
+    CheckoutFreed = "checkout.freed",
     /// An ACTIVE lease's account is missing; nothing is durable yet.
     ReconcileVanished = "reconcile.vanished",
     /// The lease of a missing account is durable as ENDING.

@@ -7,7 +7,7 @@ use super::{
     CliError, Connection, Context, Credential, Exit, Output,
     creds::{self, Wish},
     error::printable,
-    view, view_request,
+    queue, view, view_request,
 };
 use crate::{api::proto, clock::Clock};
 
@@ -56,7 +56,10 @@ pub(super) async fn obtain(
 ) -> Result<(proto::Lease, Credential), CliError> {
     // What policy is to be told of a ticket is said in a request.
     if wish.ticket.is_empty() {
-        match creds::issue(waiting.connection, wish, key, waiting.output).await {
+        let issued = queue::until_ours(wish.wait, waiting, async |waiting| {
+            creds::issue(waiting.connection, wish, key, waiting.output).await
+        });
+        match issued.await {
             Err(error) if error.reason() == Some(APPROVAL_REQUIRED) && wish.wait => {}
             answer => return answer,
         }
@@ -191,20 +194,21 @@ pub(super) async fn claim(
 ) -> Result<(proto::Lease, Credential), CliError> {
     let connection = waiting.connection;
     loop {
-        let spinner = waiting.output.spinner(&format!("claiming {}", printable(grant)));
-        let message = proto::ClaimGrantRequest {
-            name: grant.to_owned(),
-            ttl: ttl.map(view::to_proto),
-            idempotency_key: key.to_owned(),
-        };
-        let reply = connection.grants().claim_grant(connection.call(message)).await;
-        drop(spinner);
-        let error = match reply {
-            Ok(reply) => {
-                let reply = reply.into_inner();
-                return creds::issued(reply.lease, reply.credential);
-            }
-            Err(status) => connection.explain(&status),
+        let claimed = queue::until_ours(wait, waiting, async |waiting| {
+            let spinner = waiting.output.spinner(&format!("claiming {}", printable(grant)));
+            let message = proto::ClaimGrantRequest {
+                name: grant.to_owned(),
+                ttl: ttl.map(view::to_proto),
+                idempotency_key: key.to_owned(),
+            };
+            let reply = connection.grants().claim_grant(connection.call(message)).await;
+            drop(spinner);
+            let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
+            creds::issued(reply.lease, reply.credential)
+        });
+        let error = match claimed.await {
+            Ok(credential) => return Ok(credential),
+            Err(error) => error,
         };
         if !wait || error.reason() != Some(NOT_BEGUN) {
             return Err(error);

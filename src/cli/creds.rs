@@ -119,6 +119,12 @@ pub async fn write(
                 "{account} is elevated; it keeps its own password. On MySQL and MariaDB, open a session and say SET ROLE"
             ));
         }
+        if lease.kind() == proto::LeaseKind::Checkout {
+            let account = printable(&credential.username);
+            context.output.note(&format!(
+                "{account} is yours alone; give it back when you are done, others may wait for it"
+            ));
+        }
         for line in words(lease, context.clock.now()) {
             context.output.note(&line);
         }

@@ -1,6 +1,6 @@
 //! Errors as the person at the terminal reads them: one line, then hints.
 
-use std::{error::Error, fmt, io};
+use std::{error::Error, fmt, io, time::Duration};
 
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -31,13 +31,17 @@ pub struct Failure {
     pub message: String,
     /// What could be done about it.
     pub hints: Vec<String>,
+    /// When trying again makes sense.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
 }
 
 impl CliError {
     /// A failure that ends with `exit` and says `message`.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         let reason = format!("{exit:?}").to_uppercase();
-        CliError::Failed(Box::new(Failure { exit, reason, message: message.into(), hints: Vec::new() }))
+        let message = message.into();
+        CliError::Failed(Box::new(Failure { exit, reason, message, hints: Vec::new(), retry_after: None }))
     }
 
     /// The command line asks for something that makes no sense.
@@ -69,6 +73,14 @@ impl CliError {
         match self {
             CliError::OutputClosed => None,
             CliError::Failed(failure) => Some(&failure.reason),
+        }
+    }
+
+    /// When trying again makes sense, if the server said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            CliError::OutputClosed => None,
+            CliError::Failed(failure) => failure.retry_after,
         }
     }
 
@@ -117,7 +129,8 @@ impl CliError {
         };
         let hints = hints(status, &details);
         let exit = exit_of_reason(&reason).unwrap_or_else(|| exit_of(status));
-        CliError::Failed(Box::new(Failure { exit, reason, message, hints }))
+        let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
+        CliError::Failed(Box::new(Failure { exit, reason, message, hints, retry_after }))
     }
 }
 
@@ -185,7 +198,7 @@ fn gave_up(status: &Status) -> bool {
 /// What a reason says more of than its code.
 fn exit_of_reason(reason: &str) -> Option<Exit> {
     match reason {
-        "APPROVAL_REQUIRED" | "GRANT_NOT_BEGUN" => Some(Exit::Pending),
+        "APPROVAL_REQUIRED" | "GRANT_NOT_BEGUN" | "ACCOUNT_HELD" => Some(Exit::Pending),
         "GRANT_ENDED" => Some(Exit::Lapsed),
         _ => None,
     }
@@ -231,12 +244,16 @@ fn hints(status: &Status, details: &ErrorDetails) -> Vec<String> {
     if let Some(remedy) = details.error_info().and_then(|info| info.metadata.get("remedy")) {
         hints.push(format!("run this on the target: {remedy}"));
     }
-    if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
-        let delay = delay.max(std::time::Duration::from_secs(1));
+    let reason = details.error_info().map(|info| info.reason.as_str());
+    let has_place = details.error_info().is_some_and(|info| info.metadata.contains_key("position"));
+    if reason == Some("ACCOUNT_HELD") && has_place {
+        hints.push("--wait waits for your turn; a place is kept for 30s without asking again".into());
+    } else if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
+        let delay = delay.max(Duration::from_secs(1));
         hints.push(format!("try again in {}", duration::words(delay)));
     }
     match status.code() {
-        Code::Unauthenticated => match details.error_info().map(|info| info.reason.as_str()) {
+        Code::Unauthenticated => match reason {
             // Their messages say what to do, or nothing can be said.
             Some(reason) if reason.starts_with("SESSION_") || reason.starts_with("SIGN_IN") => {}
             Some("SECOND_FACTOR_REQUIRED") => {}

@@ -63,7 +63,7 @@ const MEANINGS: [(Exit, &str); 18] = [
     (Exit::Conflict, "conflict: an idempotency key used for other terms, or a call with it under way"),
     (
         Exit::Pending,
-        "pending: others must agree first (`--wait` waits for them), or what was granted has not begun",
+        "pending: others must agree first or hold the account (`--wait` waits for them), or what was granted has not begun",
     ),
     (Exit::Declined, "reviewers said no"),
     (Exit::Lapsed, "the request expired or was withdrawn, or what was granted is over"),

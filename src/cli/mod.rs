@@ -38,6 +38,7 @@ mod output;
 mod pages;
 pub mod policy;
 mod prompt;
+mod queue;
 pub mod reconcile;
 pub mod request;
 pub mod review;

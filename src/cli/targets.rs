@@ -1,12 +1,14 @@
 //! `mayfly targets`: the databases.
 
 mod accept;
+mod checkouts;
 
 use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
 pub use accept::AcceptArgs;
+pub use checkouts::CheckoutsArgs;
 
 use super::{
     CliError, Connection, Context, Exit, duration, pages, rotate,
@@ -20,6 +22,8 @@ use crate::{api::proto, target::NOTABLE_OFFSET};
 pub enum TargetsCommand {
     /// List the databases, with their state as last seen; asks none of them anything
     Ls,
+    /// Show the accounts that are handed out: who holds them, until when, and who waits
+    Checkouts(CheckoutsArgs),
     /// Agree to another server answering for a target than the one known
     Accept(AcceptArgs),
     /// Give the administration account of a database a new password, which nobody is shown
@@ -52,6 +56,7 @@ struct TargetView {
 pub async fn run(command: TargetsCommand, context: &mut Context) -> Result<Exit, CliError> {
     match command {
         TargetsCommand::Ls => list(context).await,
+        TargetsCommand::Checkouts(args) => checkouts::run(args, context).await,
         TargetsCommand::Accept(args) => accept::run(args, context).await,
         TargetsCommand::Rotate(args) => rotate::rotate(args, context).await,
     }

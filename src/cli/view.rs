@@ -51,6 +51,11 @@ pub(super) fn state_word(lease: &proto::Lease) -> String {
     word(lease.state().as_str_name(), "LEASE_STATE_")
 }
 
+/// What kind of access a lease is, in one word.
+pub(super) fn lease_kind_word(lease: &proto::Lease) -> String {
+    word(lease.kind().as_str_name(), "LEASE_KIND_")
+}
+
 /// The kind of principal in one word.
 pub(super) fn kind_word(kind: proto::PrincipalKind) -> String {
     word(kind.as_str_name(), "PRINCIPAL_KIND_")
@@ -120,7 +125,7 @@ impl From<&proto::Lease> for LeaseView {
     fn from(lease: &proto::Lease) -> Self {
         Self {
             name: lease.name.clone(),
-            kind: word(lease.kind().as_str_name(), "LEASE_KIND_"),
+            kind: lease_kind_word(lease),
             role: lease.role.clone(),
             target: lease.target.clone(),
             principal: lease.principal.clone(),

@@ -188,6 +188,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         .iter()
         .map(|(name, section)| role::role(name, section, &drafts, &approvals))
         .collect();
+    access::check_shared(root, &roles, &drafts);
     approval::warn_of_unused(root, &approvals);
     let conflicts = conflict::conflicts(root);
     let labels: BTreeMap<_, _> = drafts.iter().filter_map(target::Draft::labels).collect();

@@ -16,6 +16,8 @@ pub enum LeaseKind {
     Ephemeral,
     /// An existing account that is given groups for the period, and loses exactly those again.
     Elevation,
+    /// An existing account that is handed to one holder at a time, with a fresh password, and locked at the end.
+    Checkout,
 }
 
 impl LeaseKind {
@@ -24,12 +26,15 @@ impl LeaseKind {
         match self {
             LeaseKind::Ephemeral => "ephemeral",
             LeaseKind::Elevation => "elevation",
+            LeaseKind::Checkout => "checkout",
         }
     }
 
     /// The kind of that name.
     pub fn named(name: &str) -> Option<Self> {
-        [LeaseKind::Ephemeral, LeaseKind::Elevation].into_iter().find(|kind| kind.as_str() == name)
+        [LeaseKind::Ephemeral, LeaseKind::Elevation, LeaseKind::Checkout]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod account;
 mod approval;
+mod checkout;
 mod elevation;
 mod engine;
 mod existing;
@@ -25,6 +26,7 @@ mod ttl;
 
 pub use account::{Account, AccountName, HostPattern, HostPatternError};
 pub use approval::{Requirement, ReviewStep, Risk, RiskFactor};
+pub use checkout::{Asker, Checkout, Noted, PLACE_KEPT, Place, Waiter};
 pub use elevation::{Elevation, Held};
 pub use engine::Engine;
 pub use existing::{ExistingAccount, ExistingAccountError};

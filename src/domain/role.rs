@@ -63,6 +63,8 @@ pub enum Access {
     Checkout {
         /// The account.
         account: String,
+        /// How many may wait for it.
+        queue: u32,
     },
 }
 

@@ -27,6 +27,8 @@ pub enum RefusalKind {
     KeyReused,
     /// The first call with this idempotency key, or another renewal of this lease, is still under way.
     InProgress,
+    /// Somebody else holds the account, or is before the caller in its queue.
+    AccountHeld,
     /// The lease has ended or is ending.
     Ended,
     /// Others must agree first: it has to be asked for.
@@ -78,6 +80,7 @@ impl RefusalKind {
             RefusalKind::LimitReached => "LEASE_LIMIT_REACHED",
             RefusalKind::KeyReused => "IDEMPOTENCY_KEY_REUSED",
             RefusalKind::InProgress => "IN_PROGRESS",
+            RefusalKind::AccountHeld => "ACCOUNT_HELD",
             RefusalKind::Ended => "LEASE_ENDED",
             RefusalKind::ApprovalRequired => "APPROVAL_REQUIRED",
             RefusalKind::Decided => "REQUEST_DECIDED",
@@ -111,6 +114,7 @@ impl RefusalKind {
             RefusalKind::NotConfigured => "not_configured",
             RefusalKind::KeyReused => "key_reused",
             RefusalKind::InProgress => "in_progress",
+            RefusalKind::AccountHeld => "account_held",
             RefusalKind::Ended => "ended",
             RefusalKind::ApprovalRequired => "approval_required",
             RefusalKind::Decided => "decided",
@@ -145,6 +149,8 @@ pub struct Refusal {
     pub remedy: Option<String>,
     /// When trying again makes sense.
     pub retry_after: Option<Duration>,
+    /// Further facts that a program can act on.
+    pub facts: Box<[(&'static str, String)]>,
     /// The cause.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
@@ -153,7 +159,8 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of a kind with a message.
     pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), remedy: None, retry_after: None, source: None }
+        let message = message.into();
+        Self { kind, message, remedy: None, retry_after: None, facts: Box::default(), source: None }
     }
 
     /// Policy says no.
@@ -175,6 +182,15 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self
+    }
+
+    /// Adds a fact that a program can act on.
+    #[must_use]
+    pub(super) fn with(mut self, fact: &'static str, value: impl Into<String>) -> Self {
+        let mut facts = std::mem::take(&mut self.facts).into_vec();
+        facts.push((fact, value.into()));
+        self.facts = facts.into();
         self
     }
 

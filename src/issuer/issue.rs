@@ -88,13 +88,13 @@ pub struct Issued {
 }
 
 /// A credential on its way to its caller. Dropped on the way, it lets the issuing task know that nobody has it.
-struct Delivery {
+pub(super) struct Delivery {
     issued: Issued,
     taken: oneshot::Sender<()>,
 }
 
 /// Where the outcome goes.
-type Reply = oneshot::Sender<Result<Delivery, Refusal>>;
+pub(super) type Reply = oneshot::Sender<Result<Delivery, Refusal>>;
 
 impl Delivery {
     fn take(self) -> Issued {
@@ -195,6 +195,7 @@ impl Issuer {
         let provisioned = match attempt.lease.kind {
             LeaseKind::Ephemeral => self.provision(&attempt, pass, &reply).await,
             LeaseKind::Elevation => self.provision_elevation(&attempt, pass).await,
+            LeaseKind::Checkout => self.provision_checkout(&attempt, pass, &reply).await,
         };
         let issued = match provisioned {
             Ok(issued) => issued,
@@ -419,7 +420,7 @@ impl Issuer {
     }
 
     /// Refuses a repeated request that was made so long ago that its caller may have been answered elsewhere.
-    fn check_repetition(&self, attempt: &Attempt) -> Result<(), Refusal> {
+    pub(super) fn check_repetition(&self, attempt: &Attempt) -> Result<(), Refusal> {
         let took = self.clock.now().duration_since(attempt.lease.created_at);
         if self.store.replica().is_none() || took < REPETITION {
             return Ok(());
@@ -530,7 +531,7 @@ impl Attempt {
         self.draft_for(&self.lease, at, action)
     }
 
-    fn draft_for(&self, lease: &Lease, at: Timestamp, action: &'static str) -> Draft {
+    pub(super) fn draft_for(&self, lease: &Lease, at: Timestamp, action: &'static str) -> Draft {
         let draft = Draft::of_lease(at, self.caller.actor(), action, lease);
         let draft = match lease.terms.grant {
             Some(_) => draft.with("grant_until", lease.terms.renewable_until.to_string()),
@@ -579,9 +580,10 @@ fn access(
                 .map_err(|error| Refusal::invalid("role", format!("the role's account: {error}")))?;
             Ok((LeaseKind::Elevation, account.account()))
         }
-        Access::Checkout { .. } => {
-            let message = "this version of Mayfly does not hand out existing accounts";
-            Err(Refusal::new(RefusalKind::NotConfigured, message))
+        Access::Checkout { account, .. } => {
+            let account = ExistingAccount::new(account, role.hosts.clone())
+                .map_err(|error| Refusal::invalid("role", format!("the role's account: {error}")))?;
+            Ok((LeaseKind::Checkout, account.account()))
         }
     }
 }

@@ -155,6 +155,10 @@ impl Issuer {
             }
             verdict => verdict,
         };
+        let verdict = match (verdict, self.held_now(caller, &role).await?) {
+            (Ok(_), Some(held)) => Err(held),
+            (verdict, _) => verdict,
+        };
         let locked = LockSubject::of_access(&caller.principal.name, &role.name, &role.target);
         let verdict = match self.check_locks(caller, &locked).await {
             Ok(()) => verdict,

@@ -8,6 +8,7 @@
 
 mod break_glass;
 mod catalogue;
+mod checkout;
 mod credentials;
 mod elevate;
 mod end;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 pub use break_glass::BreakGlass;
 pub use catalogue::{Catalogue, CatalogueHandle};
+pub use checkout::{CheckedOut, checkout_of};
 pub use credentials::{KeptCredentials, candidates};
 pub use elevate::elevation_of;
 pub use error::{Refusal, RefusalKind};

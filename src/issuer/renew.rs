@@ -12,12 +12,12 @@ use super::{Issuer, Refusal, RefusalKind, issue::after};
 use crate::{
     audit::Draft,
     crash::{self, Point},
-    domain::{Lease, LeaseEvent, LeaseId, LeaseState, Ttl},
+    domain::{Checkout, ExistingAccount, Lease, LeaseEvent, LeaseId, LeaseKind, LeaseState, Ttl},
     identity::Caller,
     metrics::RENEWED,
     policy,
     store::ApplyError,
-    target::{LeasedAccount, Target},
+    target::{HandedOut, LeasedAccount, Target, TargetError},
 };
 
 /// How soon after it was allowed a renewal must reach the target.
@@ -36,6 +36,13 @@ impl Issuer {
     pub async fn renew(&self, caller: &Caller, id: LeaseId, ttl: Option<Ttl>) -> Result<Lease, Refusal> {
         let _turn = self.renewing.take(&id).ok_or_else(being_renewed)?;
         let lease = self.visible_lease(caller, id).await?;
+        let id = lease_account(&lease);
+        // What is handed out is not taken back, and given to another, while its expiry moves.
+        let _account = match &id {
+            Some(id) => Some(self.turns.wait(id).await),
+            None => None,
+        };
+        let lease = if id.is_some() { self.visible_lease(caller, lease.id).await? } else { lease };
         let (role, target) = (lease.role.clone(), lease.target.clone());
         let answer = self.renew_visible(caller, lease, ttl).await;
         let outcome = answer.as_ref().map_or_else(|refusal| refusal.kind.as_str(), |_| RENEWED);
@@ -84,11 +91,7 @@ impl Issuer {
             return Err(Refusal::new(RefusalKind::InProgress, "the renewal waited too long for its turn")
                 .retry_after(Duration::from_secs(1)));
         }
-        // What an existing account was given has no expiry on the target.
-        let renewed = match LeasedAccount::of(&lease) {
-            Some(account) => target.renew(account, expires_at).await,
-            None => Ok(()),
-        };
+        let renewed = move_expiry(&*target, &lease, expires_at).await;
         pass.went(self.clock.now(), renewed.as_ref().err());
         renewed.map_err(|error| Refusal::on_target(&lease.target, error))?;
         crash::here(Point::RenewMoved);
@@ -124,8 +127,7 @@ impl Issuer {
                 let message = "the lease ended while it was being renewed";
                 return Err(Refusal::new(RefusalKind::Ended, message));
             };
-            let Some(account) = LeasedAccount::of(&lease) else { return Ok(lease) };
-            let told = target.renew(account, expires_at).await;
+            let told = move_expiry(target, &lease, expires_at).await;
             told.map_err(|error| Refusal::on_target(&lease.target, error))?;
             let now = self.store.lease(lease.id).await?;
             let now = now.ok_or_else(|| Refusal::not_found(format!("there is no lease {}", lease.id)))?;
@@ -141,6 +143,11 @@ impl Issuer {
     /// A lease that ended while the target was being told of a later expiry: its login is disabled, whoever ends it. Whatever
     /// fails here, its end does as well.
     async fn take_back_renewal(&self, target: &dyn Target, lease: &Lease) {
+        if lease.kind == LeaseKind::Checkout
+            && let Some(account) = ExistingAccount::of(&lease.account)
+        {
+            return self.take_back_late(target, lease, &account).await;
+        }
         let Some(account) = LeasedAccount::of(lease) else { return };
         if let Err(error) = target.disable(account).await {
             tracing::warn!(
@@ -148,6 +155,23 @@ impl Issuer {
                 "the account of a lease that ended during its renewal is left to its end"
             );
         }
+    }
+}
+
+/// What an account that is handed out is known by.
+fn lease_account(lease: &Lease) -> Option<String> {
+    let account = ExistingAccount::of(&lease.account).filter(|_| lease.kind == LeaseKind::Checkout)?;
+    Some(Checkout::id_of(&lease.target, &account))
+}
+
+/// Moves the expiry on the target. What an existing account was given besides has none there.
+async fn move_expiry(target: &dyn Target, lease: &Lease, expires_at: Timestamp) -> Result<(), TargetError> {
+    match (lease.kind, LeasedAccount::of(lease), ExistingAccount::of(&lease.account)) {
+        (_, Some(made), _) => target.renew(made, expires_at).await,
+        (LeaseKind::Checkout, None, Some(account)) => {
+            target.prolong(HandedOut { account: &account, lease: lease.id, expires_at }).await
+        }
+        _ => Ok(()),
     }
 }
 

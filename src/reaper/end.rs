@@ -4,9 +4,10 @@
 //! disable login (committed) ─▶ end sessions until none is left ─▶ objects, by rule ─▶ drop ─▶ verify absence
 //! ```
 //! Every step is idempotent, so an end that failed anywhere is simply done again from the top. An account that was there before its
-//! lease is not ended: see [`strip`](super::strip).
+//! lease is not ended: see [`strip`](super::strip) and [`check_in`](super::check_in).
 
 use super::{
+    check_in::CheckIn,
     claims::Claim,
     strip::{Books, Strip},
 };
@@ -80,6 +81,8 @@ enum Procedure<'a> {
     Remove(LeasedAccount<'a>),
     /// Its account was there before, and loses what it was given.
     Strip(ExistingAccount),
+    /// Its account was there before, and is locked.
+    CheckIn(ExistingAccount),
 }
 
 impl<'a> Procedure<'a> {
@@ -88,6 +91,7 @@ impl<'a> Procedure<'a> {
         match lease.kind {
             LeaseKind::Ephemeral => LeasedAccount::of(lease).map(Procedure::Remove),
             LeaseKind::Elevation => ExistingAccount::of(&lease.account).map(Procedure::Strip),
+            LeaseKind::Checkout => ExistingAccount::of(&lease.account).map(Procedure::CheckIn),
         }
     }
 }
@@ -99,20 +103,23 @@ pub(super) async fn end_lease(
     lease: &Lease,
     claim: &Claim,
 ) -> Result<EndReport, Stopped> {
-    match Procedure::of(lease) {
-        Some(Procedure::Remove(account)) => remove_account(target, lease, account, claim).await,
+    let (mut report, mut at_the_door) = (EndReport::default(), true);
+    let outcome = match Procedure::of(lease) {
+        Some(Procedure::Remove(account)) => return remove_account(target, lease, account, claim).await,
         Some(Procedure::Strip(account)) => {
             let strip = Strip { books, target, lease, account, claim };
-            let (mut report, mut at_the_door) = (EndReport::default(), true);
-            let outcome = strip.run(&mut report, &mut at_the_door).await;
-            outcome.map(|()| report).map_err(|halt| unfinished(halt, report, at_the_door))
+            strip.run(&mut report, &mut at_the_door).await
+        }
+        Some(Procedure::CheckIn(account)) => {
+            let check_in = CheckIn { books, target, lease, account, claim };
+            check_in.run(&mut report, &mut at_the_door).await
         }
         None => {
             let message = "the account is not one of the lease's kind: nothing is done to it";
-            let error = TargetError::new(TargetErrorKind::Refused, message);
-            Err(unfinished(Halt::Target(error), EndReport::default(), true))
+            Err(Halt::Target(TargetError::new(TargetErrorKind::Refused, message)))
         }
-    }
+    };
+    outcome.map(|()| report).map_err(|halt| unfinished(halt, report, at_the_door))
 }
 
 fn unfinished(halt: Halt, progress: EndReport, at_the_door: bool) -> Stopped {
@@ -258,12 +265,15 @@ mod tests {
         let procedure = |kind, account: &Account| match Procedure::of(&lease(kind, account.clone())) {
             Some(Procedure::Remove(_)) => "remove",
             Some(Procedure::Strip(_)) => "strip",
+            Some(Procedure::CheckIn(_)) => "check in",
             None => "none",
         };
         assert_eq!(procedure(LeaseKind::Ephemeral, &made), "remove");
         assert_eq!(procedure(LeaseKind::Elevation, &existing), "strip");
+        assert_eq!(procedure(LeaseKind::Checkout, &existing), "check in");
         // However a store came to say so.
         assert_eq!(procedure(LeaseKind::Ephemeral, &existing), "none");
         assert_eq!(procedure(LeaseKind::Elevation, &made), "none");
+        assert_eq!(procedure(LeaseKind::Checkout, &made), "none");
     }
 }

@@ -9,6 +9,7 @@
 //! whoever claimed it ([`claims`]). There is no leader.
 
 mod backoff;
+mod check_in;
 mod claims;
 mod end;
 mod lane;

@@ -129,6 +129,7 @@ pub(super) fn lease(lease: &Lease) -> proto::Lease {
     let lease_kind = match lease.kind {
         LeaseKind::Ephemeral => proto::LeaseKind::Ephemeral,
         LeaseKind::Elevation => proto::LeaseKind::Elevation,
+        LeaseKind::Checkout => proto::LeaseKind::Checkout,
     };
     proto::Lease {
         name: lease.resource_name(),

@@ -28,7 +28,9 @@ fn code(kind: RefusalKind) -> Code {
         RefusalKind::NotFound => Code::NotFound,
         RefusalKind::Denied => Code::PermissionDenied,
         RefusalKind::Invalid(_) => Code::InvalidArgument,
-        RefusalKind::LimitReached | RefusalKind::TooManySignIns => Code::ResourceExhausted,
+        RefusalKind::LimitReached | RefusalKind::TooManySignIns | RefusalKind::AccountHeld => {
+            Code::ResourceExhausted
+        }
         RefusalKind::SignInRefused | RefusalKind::SecondFactorRequired => Code::Unauthenticated,
         RefusalKind::KeyReused | RefusalKind::Exists => Code::AlreadyExists,
         RefusalKind::InProgress | RefusalKind::Contended => Code::Aborted,
@@ -60,7 +62,9 @@ fn bounded(text: &str) -> &str {
 pub(super) fn refused(caller: &Caller, refusal: &Refusal) -> Status {
     log(caller, refusal);
     let message = bounded(&refusal.message);
-    let mut details = details(refusal.kind.reason());
+    let facts: HashMap<_, _> =
+        refusal.facts.iter().map(|(fact, value)| ((*fact).to_owned(), value.clone())).collect();
+    let mut details = ErrorDetails::with_error_info(refusal.kind.reason(), DOMAIN, facts);
     match refusal.kind {
         RefusalKind::Invalid(field) => {
             details.add_bad_request_violation(field, message);
@@ -237,6 +241,7 @@ mod tests {
             (RefusalKind::Locked, Code::FailedPrecondition),
             (RefusalKind::Invalid("ttl"), Code::InvalidArgument),
             (RefusalKind::LimitReached, Code::ResourceExhausted),
+            (RefusalKind::AccountHeld, Code::ResourceExhausted),
             (RefusalKind::KeyReused, Code::AlreadyExists),
             (RefusalKind::InProgress, Code::Aborted),
             (RefusalKind::Ended, Code::FailedPrecondition),
@@ -313,6 +318,17 @@ mod tests {
             assert_eq!(status.code(), Code::Unauthenticated);
             assert_eq!(status.get_details_error_info().unwrap().reason, reason);
         }
+    }
+
+    #[test]
+    fn further_facts_go_with_the_reason() {
+        let mut refusal = Refusal::new(RefusalKind::AccountHeld, "held");
+        refusal.facts = Box::new([("position", "2".to_owned())]);
+        let info = refused(&caller(&[]), &refusal).get_details_error_info().unwrap();
+        assert_eq!(
+            (&*info.reason, info.metadata.get("position").map(String::as_str)),
+            ("ACCOUNT_HELD", Some("2"))
+        );
     }
 
     #[test]

@@ -124,7 +124,9 @@ fn outcome(lease: &proto::Lease) -> String {
     let name = printable(&lease.name);
     let error = lease.end_progress.as_ref().map(|progress| progress.last_error.as_str()).unwrap_or_default();
     match &lease.end_report {
-        Some(report) => format!("{name} is {}: {}", view::state_word(lease), show::cleaned(report)),
+        Some(report) => {
+            format!("{name} is {}: {}", view::state_word(lease), show::cleaned(lease.kind(), report))
+        }
         None if error.is_empty() => format!("{name} is {}", view::state_word(lease)),
         None => format!("{name} is {}, and is tried again: {}", view::state_word(lease), printable(error)),
     }

@@ -27,6 +27,7 @@ fn text(lease: &proto::Lease, now: Timestamp) -> String {
     table::facts(&[
         ("lease", view::bare(&lease.name).to_owned()),
         ("state", view::state_word(lease)),
+        ("kind", view::lease_kind_word(lease)),
         ("role", view::bare(&lease.role).to_owned()),
         ("target", view::bare(&lease.target).to_owned()),
         ("principal", format!("{} ({})", lease.principal, view::kind_word(lease.principal_kind()))),
@@ -43,12 +44,15 @@ fn text(lease: &proto::Lease, now: Timestamp) -> String {
         ("last error", progress.last_error),
         ("next attempt", at(progress.next_attempt_time)),
         ("ended", lease.end_report.as_ref().map(|report| at(report.end_time)).unwrap_or_default()),
-        ("cleaned up", lease.end_report.as_ref().map(cleaned).unwrap_or_default()),
+        (
+            "cleaned up",
+            lease.end_report.as_ref().map(|report| cleaned(lease.kind(), report)).unwrap_or_default(),
+        ),
     ])
 }
 
 /// What ending it did, in words.
-pub(super) fn cleaned(report: &proto::EndReport) -> String {
+pub(super) fn cleaned(kind: proto::LeaseKind, report: &proto::EndReport) -> String {
     let counts = [
         (report.sessions_ended, "session", "ended"),
         (report.objects_reassigned, "object", "reassigned"),
@@ -65,7 +69,12 @@ pub(super) fn cleaned(report: &proto::EndReport) -> String {
     } else if report.was_absent {
         parts.push("the account was gone already".to_owned());
     } else {
-        parts.push("the account is gone".to_owned());
+        let rest = match kind {
+            proto::LeaseKind::Elevation => "the account lost what it was given",
+            proto::LeaseKind::Checkout => "the account is locked",
+            proto::LeaseKind::Unspecified | proto::LeaseKind::Ephemeral => "the account is gone",
+        };
+        parts.push(rest.to_owned());
     }
     parts.join(", ")
 }
@@ -77,9 +86,21 @@ mod tests {
     #[test]
     fn an_ended_lease_says_what_was_done() {
         let report = proto::EndReport { sessions_ended: 2, objects_dropped: 1, ..Default::default() };
-        assert_eq!(cleaned(&report), "2 sessions ended, 1 object dropped, the account is gone");
         assert_eq!(
-            cleaned(&proto::EndReport { was_absent: true, ..Default::default() }),
+            cleaned(proto::LeaseKind::Ephemeral, &report),
+            "2 sessions ended, 1 object dropped, the account is gone"
+        );
+        let report = proto::EndReport { sessions_ended: 1, ..Default::default() };
+        assert_eq!(cleaned(proto::LeaseKind::Checkout, &report), "1 session ended, the account is locked");
+        assert_eq!(
+            cleaned(proto::LeaseKind::Elevation, &report),
+            "1 session ended, the account lost what it was given"
+        );
+        assert_eq!(
+            cleaned(
+                proto::LeaseKind::Ephemeral,
+                &proto::EndReport { was_absent: true, ..Default::default() }
+            ),
             "the account was gone already"
         );
     }
@@ -91,6 +112,7 @@ mod tests {
             state: proto::LeaseState::Ending.into(),
             principal: "alice".into(),
             principal_kind: proto::PrincipalKind::Human.into(),
+            kind: proto::LeaseKind::Checkout.into(),
             end_progress: Some(proto::EndProgress {
                 attempts: 3,
                 last_error: "connection refused".into(),
@@ -102,7 +124,7 @@ mod tests {
         let text = text(&lease, Timestamp::from_second(1000).unwrap());
         assert_eq!(
             text,
-            "lease            x\nstate            ending\nprincipal        alice (human)\nfailed attempts  3\n\
+            "lease            x\nstate            ending\nkind             checkout\nprincipal        alice (human)\nfailed attempts  3\n\
              last error       connection refused\nnext attempt     in 1m (1970-01-01T00:17:40Z)"
         );
     }

@@ -48,7 +48,7 @@ fn the_reference_lists_every_key_with_its_type_and_default() {
 
 #[test]
 fn every_key_that_is_listed_is_read_and_no_other() {
-    let text = "[notifications.a]\n[targets.a]\n[targets.a.tls]\n[targets.a.pool]\n[roles.a]\n[roles.a.statements]\n[server.tls]\n[[approvals.a.steps]]\n[identity.a]\n[identity.a.sign_in]\n[policy]\n[risk.a]\n[roles.b]\nkind = 'elevation'";
+    let text = "[notifications.a]\n[targets.a]\n[targets.a.tls]\n[targets.a.pool]\n[roles.a]\n[roles.a.statements]\n[server.tls]\n[[approvals.a.steps]]\n[identity.a]\n[identity.a.sign_in]\n[policy]\n[risk.a]\n[roles.b]\nkind = 'elevation'\n[roles.c]\nkind = 'checkout'";
     let (machine, table) = (Machine::usual(), DeTable::parse(text).unwrap());
     let reader = Reader::new(&machine, Path::new(""));
     whole(&reader.root(table.get_ref()));
@@ -60,7 +60,7 @@ fn the_sample_is_right_and_nothing_about_it_is_doubtful() {
     let config = sound(SAMPLE).config;
     assert_eq!(warnings(SAMPLE), [""; 0]);
     assert_eq!(config.targets.len(), 3);
-    assert_eq!(config.roles.len(), 5);
+    assert_eq!(config.roles.len(), 6);
 }
 
 #[test]

@@ -64,13 +64,113 @@ fn what_is_wrong_with_an_elevation_is_refused() {
             format!("{good}{accounts}connection_limit = 1"),
             "connection_limit: is for accounts that Mayfly makes",
         ),
-        ("kind = \"checkout\"".to_owned(), "kind: expected"),
+        ("kind = \"loan\"".to_owned(), "kind: expected"),
         (format!("member_of = [\"a\"]\n{accounts}"), "accounts: is for roles with kind"),
         ("end_sessions = true".to_owned(), "end_sessions: is for roles with kind"),
     ] {
         let told = problems(&on("orders", &lines)).join("\n");
         assert!(told.contains(expected), "{lines}: {told}");
     }
+}
+
+#[test]
+fn a_checkout_is_read_whole() {
+    for target in ["orders", "billing", "stock"] {
+        let read = role(&on(target, "kind = \"checkout\"\naccount = \"app\"\nqueue = 3\nallow = [\"*\"]"));
+        assert_eq!(read.access, Access::Checkout { account: "app".to_owned(), queue: 3 });
+        assert!(read.member_of.is_empty());
+    }
+    let lines = "kind = \"checkout\"\naccount = \"app\"\nscram_iterations = 8192\nallow = [\"*\"]";
+    let read = role(&on("orders", lines));
+    assert_eq!(read.access, Access::Checkout { account: "app".to_owned(), queue: 20 });
+    assert_eq!(warnings(&on("orders", lines)), [""; 0]);
+}
+
+#[test]
+fn what_is_wrong_with_a_checkout_is_refused() {
+    let good = "kind = \"checkout\"\nallow = [\"*\"]\n";
+    for (target, lines, expected) in [
+        ("orders", "", "account: says which existing account is handed out"),
+        ("orders", "account = \"mf_app\"", "account: an account whose name begins with mf_"),
+        ("orders", "account = \"\"", "account: "),
+        ("orders", "account = \"a\\nb\"", "account: "),
+        ("orders", "account = 5", "account: expected a text"),
+        ("orders", "account = \"mayfly\"", "account: is the account by which Mayfly administers the target"),
+        ("orders", "account = \"app\"\nqueue = -1", "queue: expected a number, 0 to 1000"),
+        (
+            "orders",
+            "account = \"app\"\nmember_of = [\"w\"]",
+            "member_of: is not for an account that is handed out",
+        ),
+        (
+            "orders",
+            "account = \"app\"\nowned_objects = \"drop\"",
+            "owned_objects: is for accounts that Mayfly makes",
+        ),
+        (
+            "orders",
+            "account = \"app\"\nconnection_limit = 1",
+            "connection_limit: is for accounts that Mayfly makes",
+        ),
+        (
+            "orders",
+            "account = \"app\"\nexpiry = \"issuer\"",
+            "expiry: is for roles with kind = \"elevation\"",
+        ),
+        (
+            "orders",
+            "account = \"app\"\naccounts = { a = \"b\" }",
+            "accounts: is for roles with kind = \"elevation\"",
+        ),
+        (
+            "orders",
+            "account = \"app\"\n[roles.read.statements]\nend = [\"SELECT 1\"]",
+            "statements: is for accounts that Mayfly makes",
+        ),
+        (
+            "billing",
+            "account = \"app\"\nhosts = [\"a\", \"b\"]",
+            "hosts: an existing account is one name at one host",
+        ),
+        (
+            "billing",
+            "account = \"a_name_of_more_than_thirty_two_bytes\"",
+            "account: no account has more than 32 bytes there",
+        ),
+    ] {
+        assert_refused(&on(target, &format!("{good}{lines}")), &format!("roles.read.{expected}"));
+    }
+    for word in ["account = \"app\"", "queue = 5"] {
+        let told = problems(&on("orders", word)).join("\n");
+        assert!(told.contains("is for roles with kind = \"checkout\""), "{told}");
+    }
+}
+
+#[test]
+fn an_account_is_handed_out_or_elevated_but_not_both() {
+    let checkout = |name: &str, more: &str| {
+        format!(
+            "[roles.{name}]\ntarget = \"billing\"\nkind = \"checkout\"\naccount = \"app\"\nallow = [\"*\"]\n{more}\n"
+        )
+    };
+    let elevation = "[roles.up]\ntarget = \"billing\"\nkind = \"elevation\"\nmember_of = [\"w\"]\nexpiry = \"issuer\"\n\
+                     accounts = { alice = \"app\" }\nallow = [\"*\"]\n";
+    let text = |roles: &str| format!("{STORE}{ORDERS}{BILLING}{roles}");
+    assert_refused(
+        &text(&format!("{}{elevation}", checkout("app", ""))),
+        "roles.app.account: \"app\" is elevated by the role up",
+    );
+    sound(&text(&format!("{}{}", checkout("app", ""), elevation.replace("billing", "orders"))));
+    // Several roles may hand it out: it is one account all the same.
+    sound(&text(&format!("{}{}", checkout("app", ""), checkout("batch", ""))));
+    let told =
+        problems(&text(&format!("{}{}", checkout("app", ""), checkout("batch", "hosts = [\"10.%\"]"))));
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(
+        told[0].starts_with(
+            "roles.app.account: \"app\" is handed out by the role batch as well, at other hosts"
+        )
+    );
 }
 
 #[test]

@@ -8,6 +8,8 @@
 //!                    anybody else's                             is counted, never touched
 //! existing accounts  a group that leases hold is missing        is reported, given again or its leases ended
 //!                    a group that only ended leases hold        is taken away
+//! accounts handed out  locked or prolonged while held           is reported, put right or its lease ended
+//!                    enabled while nobody holds it              is locked again
 //! ```
 //! Issuing, renewing and ending go on meanwhile, so nothing is acted on that was seen once only. Intent is durable before effect:
 //! whoever reads the target first and the store afterwards finds the lease of every account there was; and an ACTIVE lease that
@@ -17,6 +19,8 @@
 mod adopt;
 mod drifted;
 mod elevated;
+mod handed;
+mod held;
 mod report;
 mod request;
 mod standing;
@@ -184,6 +188,10 @@ impl Reconciler {
         };
         let walked = match walked {
             Ok(()) => self.elevated(&mut run).await,
+            Err(error) => Err(error),
+        };
+        let walked = match walked {
+            Ok(()) => self.handed_out(&mut run).await,
             Err(error) => Err(error),
         };
         let Run { report, mut telling, .. } = run;

@@ -44,7 +44,7 @@ pub enum DiscrepancyKind {
     Vanished,
     /// An account of ours has no lease.
     Orphan,
-    /// The account of a lease that had ended is there.
+    /// The account of a lease that had ended is there, or may log in though nobody holds it.
     Reappeared,
     /// An account is not as its lease says.
     Drifted,

@@ -12,8 +12,9 @@ use std::{
 
 use mayfly::{
     audit::{ChainHead, Verifier},
+    clock::SystemClock,
     crash,
-    domain::Engine,
+    domain::{Engine, ExistingAccount, HostPattern},
     identity::ApiToken,
     random::{Random as _, SystemRandom},
     sandbox::{Sample, SampleNames},
@@ -25,7 +26,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::caller::Caller;
-use crate::support::world::Database;
+use crate::support::world::{Database, World};
 
 /// Nothing these processes do takes nearly as long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,6 +55,8 @@ pub(super) struct Place {
     pub(super) reviewed: String,
     /// A role that elevates an account of the administrator's.
     pub(super) elevating: String,
+    /// A role that hands an account out.
+    pub(super) handing: String,
 }
 
 impl Place {
@@ -63,11 +66,11 @@ impl Place {
     pub(super) fn on(database: Database, settings: &str) -> Self {
         let number = PLACES.fetch_add(1, Ordering::SeqCst);
         // Four characters are what MySQL's account names have room for beside a principal and a lease.
-        let [role, refused, reviewed, elevating] =
-            ["c", "f", "v", "e"].map(|letter| format!("{letter}{number:03x}"));
+        let [role, refused, reviewed, elevating, handing] =
+            ["c", "f", "v", "e", "h"].map(|letter| format!("{letter}{number:03x}"));
         let directory = tempfile::tempdir().unwrap();
         let token = ApiToken::generate(&SystemRandom).expose().to_owned();
-        let place = Self { directory, token, database, role, refused, reviewed, elevating };
+        let place = Self { directory, token, database, role, refused, reviewed, elevating, handing };
         place.write("administrator.token", &place.token);
         place.write("target.password", place.database.sample.administrator.password.expose());
         place.write("sealing.key", &SealingKey::draw(&SystemRandom));
@@ -94,13 +97,18 @@ impl Place {
             ADMINISTRATOR,
             self.elevated()
         );
+        let handing = format!(
+            "\n[roles.{}]\nkind = \"checkout\"\ntarget = \"target\"\naccount = \"{}\"\nallow = [\"group:administrators\"]\n",
+            self.handing,
+            self.handed()
+        );
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"20s\"\ncalls_per_second_per_principal = 100000\n\
              call_burst_per_principal = 100000\n\n[store]\npath = \"mayfly.db\"\n\n[audit]\nfile = \"audit.jsonl\"\n\n\
              [bootstrap]\nadministrator_token_file = \"administrator.token\"\n\n[sealing]\nkey_file = \"sealing.key\"\n\n[log]\nlevel = \"info\"\nformat = \"json\"\n\n\
              [targets.target]\nengine = \"{}\"\nhosts = [\"127.0.0.1:{}\"]\ndatabase = \"{}\"\nuser = \"{}\"\n\
              password_file = \"target.password\"\npool.issuing = 4\npool.ending = 4\npool.wait = \"500ms\"\n\
-             pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{settings}{}{}{}approval = \"colleague\"\n{elevating}\n\
+             pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{settings}{}{}{}approval = \"colleague\"\n{elevating}{handing}\n\
              [requests]\nrequest_ttl = \"4s\"\n\n\
              [[approvals.colleague.steps]]\nname = \"colleague\"\nreviewers = [\"principal:reviewer\"]\n",
             self.database.engine,
@@ -118,19 +126,36 @@ impl Place {
         format!("{}{}", self.elevating, self.database.sample.names.database.trim_start_matches("shop"))
     }
 
-    /// Makes that account.
-    pub(super) async fn settle_elevated(&self) {
-        let account = self.elevated();
-        let statements = match self.database.engine {
-            Engine::Postgres => vec![
-                format!("CREATE ROLE \"{account}\" LOGIN"),
-                format!(
-                    "GRANT \"{account}\" TO \"{}\" WITH ADMIN OPTION",
-                    self.database.sample.names.administrator
-                ),
-            ],
-            _ => vec![format!("CREATE USER '{account}'@'%'")],
-        };
+    /// The account that is handed out.
+    pub(super) fn handed(&self) -> String {
+        format!("{}{}", self.handing, self.database.sample.names.database.trim_start_matches("shop"))
+    }
+
+    /// Whether that account is there and may log in.
+    pub(super) async fn handed_may_log_in(&self) -> bool {
+        let hosts = if self.database.engine == Engine::Postgres { vec![] } else { vec![HostPattern::any()] };
+        let account = ExistingAccount::new(&self.handed(), hosts).unwrap();
+        let target = World::target(self.database.settings("target"), std::sync::Arc::new(SystemClock));
+        target.existing(&account).await.unwrap().is_some_and(|state| state.may_log_in)
+    }
+
+    /// Makes these accounts.
+    pub(super) async fn settle_existing(&self) {
+        let names = &self.database.sample.names;
+        let mut statements = Vec::new();
+        for account in [self.elevated(), self.handed()] {
+            statements.extend(match self.database.engine {
+                Engine::Postgres => vec![
+                    format!("CREATE ROLE \"{account}\" LOGIN"),
+                    format!("GRANT \"{account}\" TO \"{}\" WITH ADMIN OPTION", names.administrator),
+                    format!("GRANT CONNECT ON DATABASE \"{}\" TO \"{account}\"", names.database),
+                ],
+                _ => vec![
+                    format!("CREATE USER '{account}'@'%'"),
+                    format!("GRANT SELECT ON {}.* TO '{account}'@'%'", names.database),
+                ],
+            });
+        }
         for statement in statements {
             self.database.ask_superuser(self.database.server.unwrap(), &statement).await;
         }

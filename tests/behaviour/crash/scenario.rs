@@ -4,7 +4,7 @@ use mayfly::{
     clock::{Clock as _, SystemClock},
     crash::Point,
 };
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{
     caller::{Caller, Held, is_live},
@@ -49,6 +49,8 @@ pub(super) enum Act {
     Neglect,
     /// An existing account is elevated, and the elevation released.
     Elevate,
+    /// An existing account is checked out, asked for again, renewed and given back.
+    CheckOut,
     /// All of those above that take no review.
     Life,
     /// Something is done to an account behind Mayfly's back, and the target is compared with the store.
@@ -105,6 +107,7 @@ pub(super) fn scenario(point: Point) -> Scenario {
         Point::EndDisabled | Point::EndSessionsEnded | Point::EndSettled | Point::EndRemoved => {
             also_later(on_target(Act::Release))
         }
+        Point::CheckoutCleared | Point::CheckoutFreed => also_later(on_target(Act::CheckOut)),
         Point::StripLetGo | Point::StripForgotten => also_later(on_target(Act::Elevate)),
         Point::ReconcileVanished | Point::ReconcileClosed => reached_by(Act::Reconcile(Deed::Drop)),
         Point::ReconcileOrphan | Point::ReconcileAdopted => reached_by(Act::Reconcile(Deed::Stray)),
@@ -135,14 +138,26 @@ pub(super) struct Story<'p> {
     pub(super) held: Vec<Held>,
     /// Keys of requests that had no answer, or a bad one.
     pub(super) unanswered: Vec<String>,
+    /// An account was, or was about to be, handed out.
+    pub(super) hands_out: bool,
     /// Somebody has been at the target.
     pub(super) tampered: bool,
     keys: u32,
+    /// The key under which the account is asked for that is handed out.
+    handed_under: Option<String>,
 }
 
 impl<'p> Story<'p> {
     pub(super) fn at(place: &'p Place) -> Self {
-        Self { place, held: Vec::new(), unanswered: Vec::new(), tampered: false, keys: 0 }
+        Self {
+            place,
+            held: Vec::new(),
+            unanswered: Vec::new(),
+            hands_out: false,
+            tampered: false,
+            keys: 0,
+            handed_under: None,
+        }
     }
 
     /// Does it over and over until the server is dead.
@@ -186,6 +201,7 @@ impl<'p> Story<'p> {
                 let mut held = caller.issue(&self.place.elevating, LONG, "").await?;
                 caller.release(&mut held, true).await?;
             }
+            Act::CheckOut => self.check_out(caller).await?,
             Act::Reconcile(deed) => {
                 self.tamper(deed, caller).await?;
                 self.place.command(&caller.address, &["reconcile"]).await;
@@ -235,6 +251,22 @@ impl<'p> Story<'p> {
                 self.place.create_behind_our_back(Some(&held.lease)).await;
             }
         }
+        Ok(())
+    }
+
+    /// Asks under the same key until that is answered, for the account is held as long.
+    async fn check_out(&mut self, caller: &Caller) -> Result<(), Status> {
+        let key = self.handed_under.take().unwrap_or_else(|| self.next_key());
+        let issued = caller.issue(&self.place.handing, LONG, &key).await;
+        let ended = matches!(&issued, Err(status) if status.code() == Code::FailedPrecondition);
+        self.handed_under = Some(key.clone()).filter(|_| !ended);
+        self.hands_out = true;
+        let mut held = issued?;
+        held.ask_again(caller, &self.place.handing).await?;
+        held.log_in(&self.place.database).await.unwrap_or_else(|error| panic!("{held:?}: {error}"));
+        caller.renew(&mut held, 2 * LONG).await?;
+        caller.release(&mut held, true).await?;
+        self.handed_under = None;
         Ok(())
     }
 

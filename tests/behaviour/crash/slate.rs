@@ -89,6 +89,7 @@ impl Story<'_> {
         caller.revoke_all().await.unwrap();
         quiet_and_empty(&caller).await;
         assert_eq!(accounts(self.place).await, BTreeSet::new(), "orphans");
+        assert!(!self.hands_out || !self.place.handed_may_log_in().await, "an account stayed open");
         assert_eq!(self.place.groups_of_elevated().await, Vec::<String>::new(), "an elevation stayed");
         for held in &mut self.held {
             assert_ne!(held.session_answers().await, Some(true), "a session outlived its lease: {held:?}");

@@ -41,8 +41,8 @@ impl Case<'_> {
 
     async fn play(&self, story: &mut Story<'_>) {
         let charge = format!("{}:{}", self.point.as_str(), self.pass);
-        if self.scenario.act == Act::Elevate {
-            story.place.settle_elevated().await;
+        if matches!(self.scenario.act, Act::Elevate | Act::CheckOut) {
+            story.place.settle_existing().await;
         }
         if self.scenario.act == Act::Start {
             something_to_take_up(story).await;
@@ -138,19 +138,56 @@ const ELEVATED: &[Point] = &[
     Point::EndRecorded,
 ];
 
-fn elevations(database: &Database) -> impl Iterator<Item = Case<'_>> {
-    ELEVATED.iter().map(move |&point| Case {
+/// Where a checkout can be half-way, beside the points of its own.
+const HANDED_OUT: &[Point] = &[
+    Point::IssueBegun,
+    Point::IssueCreating,
+    Point::IssueCreated,
+    Point::IssueActivated,
+    Point::IssueReplying,
+    Point::RepeatRecorded,
+    Point::RepeatReplaced,
+    Point::RenewPlanned,
+    Point::RenewMoved,
+    Point::RenewStored,
+    Point::EndBegun,
+    Point::EndDisabled,
+    Point::EndRemoved,
+    Point::EndRecorded,
+];
+
+fn on_existing<'d>(
+    database: &'d Database,
+    points: &'static [Point],
+    act: Act,
+) -> impl Iterator<Item = Case<'d>> {
+    points.iter().map(move |&point| Case {
         database,
         point,
         pass: 1,
-        scenario: Scenario { act: Act::Elevate, reply_may_be_lost: true, ..scenario(point) },
+        scenario: Scenario { act, reply_may_be_lost: true, ..scenario(point) },
     })
+}
+
+fn checkouts(database: &Database) -> impl Iterator<Item = Case<'_>> {
+    on_existing(database, HANDED_OUT, Act::CheckOut)
+}
+
+fn elevations(database: &Database) -> impl Iterator<Item = Case<'_>> {
+    on_existing(database, ELEVATED, Act::Elevate)
 }
 
 #[tokio::test]
 async fn wherever_the_process_is_killed_an_elevation_is_finished_or_undone() {
     let databases = databases().await;
     let (_, failed) = sweep(databases.iter().flat_map(elevations).collect()).await;
+    assert_eq!(failed, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn wherever_the_process_is_killed_an_account_is_handed_out_to_one_or_locked_and_free() {
+    let databases = databases().await;
+    let (_, failed) = sweep(databases.iter().flat_map(checkouts).collect()).await;
     assert_eq!(failed, Vec::<String>::new());
 }
 
@@ -169,6 +206,7 @@ pub(super) async fn everywhere() -> Swept {
         allow_settling(database).await;
         all.extend(cases(database, |scenario| scenario.passes));
         all.extend(elevations(database));
+        all.extend(checkouts(database));
     }
     let (cases, failed) = sweep(all).await;
     Swept { kills: 2 * cases, failed }

@@ -83,6 +83,19 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The role on a target that hands an account out.
+    pub(super) fn handing(&self, engine: Engine) -> String {
+        format!("h{}", self.role(engine))
+    }
+
+    /// That account.
+    pub(super) fn handed(&self, database: &Database) -> String {
+        let suffix = database.sample.names.database.trim_start_matches("shop");
+        format!("{}{suffix}", self.handing(database.engine))
+    }
+}
+
 /// Replicas, some of which run.
 pub(super) struct Fleet {
     pub(super) plan: Plan,

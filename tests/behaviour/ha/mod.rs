@@ -5,6 +5,7 @@ mod balancer;
 mod books;
 mod faults;
 mod fleet;
+mod handing;
 mod issuing;
 mod names;
 mod partitions;

@@ -91,12 +91,15 @@ impl Replica {
                  password_file = \"{engine}.password\"\npool.issuing = 4\npool.ending = 4\npool.wait = \"500ms\"\n\
                  pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n\n[roles.{}]\ntarget = \"{engine}\"\n\
                  member_of = [\"{}\"]\ndefault_ttl = \"5m\"\nmax_ttl = \"1h\"\nowned_objects = \"drop\"\n\
-                 leases_per_principal = 10000\nleases_total = 10000\n{scram}allow = [\"group:administrators\"]\n",
+                 leases_per_principal = 10000\nleases_total = 10000\n{scram}allow = [\"group:administrators\"]\n\n[roles.{}]\nkind = \"checkout\"\n\
+                 target = \"{engine}\"\naccount = \"{}\"\nallow = [\"group:administrators\"]\n",
                 self.targets[engine.as_str()].port(),
                 names.database,
                 names.administrator,
                 plan.role(engine),
                 names.write,
+                plan.handing(engine),
+                plan.handed(target),
             );
         }
         text

@@ -1,29 +1,15 @@
 //! The life of an elevation.
 
 use mayfly::{
-    domain::{
-        Access, EndReport, Engine, LeaseKind, LeaseState, RequestState, ReviewStep, Role, StateName, Verdict,
-    },
+    domain::{Access, EndReport, Engine, LeaseKind, RequestState, StateName, Verdict},
     issuer::{ClaimRequest, IssueRequest, NewRequest, NewReview, RefusalKind},
 };
 
-use super::{Person, alice, people};
+use super::{Person, alice, is_over, people, report, reviewed};
 use crate::support::{
     eventually,
-    world::{Login, caller, databases, request},
+    world::{caller, databases, request},
 };
-
-fn report(lease: &mayfly::domain::Lease) -> EndReport {
-    match lease.state {
-        LeaseState::Ended { report, .. } => report,
-        _ => panic!("{lease:?}"),
-    }
-}
-
-/// Whether a session was ended: it answers nothing any more.
-async fn is_over(session: &mut Login) -> bool {
-    session.ask("SELECT 1").await.is_err()
-}
 
 #[tokio::test]
 async fn an_account_has_its_groups_for_the_period_and_loses_exactly_those() {
@@ -44,24 +30,10 @@ async fn an_account_has_its_groups_for_the_period_and_loses_exactly_those() {
     }
 }
 
-/// An elevation that takes one review by the group `owners`.
-fn reviewed(person: &Person) -> Role {
-    let owners = ReviewStep {
-        name: "owners".to_owned(),
-        reviewers: vec!["group:owners".parse().unwrap()],
-        quorum: 1,
-        denials: 1,
-        escalate_after: None,
-        escalate_to: Vec::new(),
-        from_risk: 0,
-    };
-    Role { approval: vec![owners], ..person.role("reader", &[person.read()]) }
-}
-
 #[tokio::test]
 async fn it_ends_with_its_grant_however_late_it_is_claimed() {
     for person in people("alice").await {
-        let world = person.world_with(vec![reviewed(&person)]).await;
+        let world = person.world_with(vec![reviewed(person.role("reader", &[person.read()]))]).await;
         let new = NewRequest {
             role: "reader".parse().unwrap(),
             ttl: Some(200.try_into().unwrap()),
@@ -208,24 +180,7 @@ async fn an_account_that_is_not_there_or_not_to_be_touched_is_refused_and_nothin
 #[tokio::test]
 async fn an_account_with_a_hostile_name_is_only_a_name() {
     for database in databases().await {
-        let name = "a'b\"c`d;--\\%";
-        let mut person = Person::on(database, "eve").await;
-        let hostile = format!("{name}{}", person.account.trim_start_matches("eve"));
-        assert!(hostile.len() <= person.database.engine.account_name_limit(), "{hostile} is too long");
-        let administrator = person.database.sample.names.administrator.clone();
-        person.account = hostile;
-        let quoted = match person.database.engine {
-            Engine::Postgres => person.quoted(),
-            _ => format!("'{}'@'%'", person.account.replace('\\', "\\\\").replace('\'', "''")),
-        };
-        if person.database.engine == Engine::Postgres {
-            person.superuser(&format!("CREATE ROLE {quoted} LOGIN PASSWORD 'own secret'")).await;
-            person.superuser(&format!("GRANT {quoted} TO \"{administrator}\" WITH ADMIN OPTION")).await;
-            let shop = &person.database.sample.names.database;
-            person.superuser(&format!("GRANT CONNECT ON DATABASE \"{shop}\" TO {quoted}")).await;
-        } else {
-            person.superuser(&format!("CREATE USER {quoted} IDENTIFIED BY 'own secret'")).await;
-        }
+        let person = Person::hostile(database).await;
         let world = person.world().await;
         let lease = world.elevate("reader").await.unwrap().lease;
         let mut session = person.log_in().await.unwrap();

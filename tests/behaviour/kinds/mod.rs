@@ -1,17 +1,24 @@
-//! Leases on accounts that were there before Mayfly: elevations.
+//! Leases on accounts that were there before Mayfly: elevations and checkouts.
 
+mod checkout;
 mod elevation;
+mod handed;
 mod outages;
 mod overlapping;
+mod queue;
 mod reconciled;
+mod returned;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use mayfly::{
     clock::SystemClock,
-    domain::{Access, Engine, LeaseId, OwnedObjects, Password, Role, StateName},
+    domain::{
+        Access, EndReport, Engine, ExistingAccount, HostPattern, Lease, LeaseId, LeaseState, OwnedObjects,
+        Password, ReviewStep, Role, StateName,
+    },
     identity::Caller,
-    issuer::{Issued, Refusal},
+    issuer::{CheckedOut, Issued, Refusal},
 };
 
 use crate::support::world::{Database, Login, World, caller, databases, request};
@@ -57,6 +64,34 @@ impl Person {
         person
     }
 
+    /// Of a name that only quoting by type makes a name, on a database.
+    pub(super) async fn hostile(database: Database) -> Self {
+        let name = "a'b\"c`d;--\\%";
+        let mut person = Person::on(database, "eve").await;
+        let hostile = format!("{name}{}", person.account.trim_start_matches("eve"));
+        assert!(hostile.len() <= person.database.engine.account_name_limit(), "{hostile} is too long");
+        let administrator = person.database.sample.names.administrator.clone();
+        person.account = hostile;
+        let quoted = match person.database.engine {
+            Engine::Postgres => person.quoted(),
+            _ => format!("'{}'@'%'", person.account.replace('\\', "\\\\").replace('\'', "''")),
+        };
+        if person.database.engine == Engine::Postgres {
+            person.superuser(&format!("CREATE ROLE {quoted} LOGIN PASSWORD 'own secret'")).await;
+            person.superuser(&format!("GRANT {quoted} TO \"{administrator}\" WITH ADMIN OPTION")).await;
+            let shop = &person.database.sample.names.database;
+            person.superuser(&format!("GRANT CONNECT ON DATABASE \"{shop}\" TO {quoted}")).await;
+        } else {
+            person.superuser(&format!("CREATE USER {quoted} IDENTIFIED BY 'own secret'")).await;
+        }
+        person
+    }
+
+    /// Nobody in particular.
+    pub(super) fn nobody(database: Database) -> Self {
+        Self { database, account: String::new(), password: Password::new(String::new()) }
+    }
+
     /// The account as it stands in a statement.
     pub(super) fn quoted(&self) -> String {
         match self.database.engine {
@@ -90,20 +125,25 @@ impl Person {
     }
 
     pub(super) async fn log_in(&self) -> Result<Login, String> {
+        self.log_in_by(&self.password).await
+    }
+
+    /// Logs in by another password than the account had at first.
+    pub(super) async fn log_in_by(&self, password: &Password) -> Result<Login, String> {
         match self.database.engine {
-            Engine::Postgres => self.database.login(&self.account, &self.password).await,
+            Engine::Postgres => self.database.login(&self.account, password).await,
             // Without a privilege on the database, one cannot begin in it.
-            _ => self.log_in_nowhere().await,
+            _ => self.log_in_nowhere(password).await,
         }
     }
 
-    async fn log_in_nowhere(&self) -> Result<Login, String> {
+    async fn log_in_nowhere(&self, password: &Password) -> Result<Login, String> {
         let options = mysql_async::OptsBuilder::default()
             .ip_or_hostname("127.0.0.1")
             .tcp_port(self.database.port)
             .prefer_socket(false)
             .user(Some(&self.account))
-            .pass(Some(self.password.expose()));
+            .pass(Some(password.expose()));
         let connection = mysql_async::Conn::new(options).await;
         connection.map(|connection| Login::Mysql(Box::new(connection))).map_err(|error| format!("{error:?}"))
     }
@@ -155,6 +195,29 @@ impl Person {
         }
     }
 
+    /// A role that hands the account out, for which so many may wait.
+    pub(super) fn checkout_role(&self, name: &str, queue: u32) -> Role {
+        Role { access: Access::Checkout { account: self.account.clone(), queue }, ..self.role(name, &[]) }
+    }
+
+    /// A Mayfly with a role `app` that hands the account out.
+    pub(super) async fn handing_out(&self) -> World {
+        self.world_with(vec![self.checkout_role("app", 20)]).await
+    }
+
+    /// Whether the account is there still, locked, with no session, and let in by none of these passwords.
+    pub(super) async fn assert_locked(&self, passwords: &[&Password]) {
+        let hosts = if self.database.engine == Engine::Postgres { vec![] } else { vec![HostPattern::any()] };
+        let account = ExistingAccount::new(&self.account, hosts).unwrap();
+        let target = World::target(self.database.settings("shop"), Arc::new(SystemClock));
+        let state = target.existing(&account).await.unwrap().unwrap();
+        assert!(!state.may_log_in, "{}: {state:?}", self.database.engine);
+        assert_eq!(target.sessions(&account.account()).await.unwrap(), []);
+        for password in passwords.iter().copied().chain([&self.password]) {
+            assert!(self.log_in_by(password).await.is_err(), "{}", self.database.engine);
+        }
+    }
+
     pub(super) fn read(&self) -> &str {
         &self.database.sample.names.read
     }
@@ -185,6 +248,39 @@ impl Person {
             assert!(!self.reads(&mut session).await);
         }
     }
+}
+
+/// How a lease ended.
+pub(super) fn report(lease: &Lease) -> EndReport {
+    match lease.state {
+        LeaseState::Ended { report, .. } => report,
+        _ => panic!("{lease:?}"),
+    }
+}
+
+/// Whether a session was ended: it answers nothing any more.
+pub(super) async fn is_over(session: &mut Login) -> bool {
+    session.ask("SELECT 1").await.is_err()
+}
+
+/// A role that takes one review by the group `owners`.
+pub(super) fn reviewed(role: Role) -> Role {
+    let owners = ReviewStep {
+        name: "owners".to_owned(),
+        reviewers: vec!["group:owners".parse().unwrap()],
+        quorum: 1,
+        denials: 1,
+        escalate_after: None,
+        escalate_to: Vec::new(),
+        from_risk: 0,
+    };
+    Role { approval: vec![owners], ..role }
+}
+
+/// The accounts that are, or were, handed out.
+pub(super) async fn handed(world: &World) -> Vec<CheckedOut> {
+    let root = caller("root", &["administrators"]);
+    world.issuer.checkouts(&root, None, (None, 100)).await.unwrap().0
 }
 
 pub(super) fn alice() -> Caller {

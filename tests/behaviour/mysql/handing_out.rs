@@ -304,7 +304,11 @@ async fn without_a_switch_it_is_refused_unless_the_issuer_sees_to_expiry(rig: Ri
 }
 
 fn handing_out(rig: &Rig, account: &str) -> Role {
-    Role { member_of: Vec::new(), access: Access::Checkout { account: account.to_owned() }, ..rig.role() }
+    Role {
+        member_of: Vec::new(),
+        access: Access::Checkout { account: account.to_owned(), queue: 1 },
+        ..rig.role()
+    }
 }
 
 async fn the_doctor_says_what_is_wrong_with_accounts_that_are_handed_out(rig: Rig) {

@@ -201,7 +201,7 @@ async fn the_second_version_is_upgraded_in_place(own: &Own) {
     assert!(error.message.contains("of version 2; version 3 is needed"), "{error}");
     assert!(error.remedy.unwrap().contains("--install"));
     let role = Role {
-        access: Access::Checkout { account: "app".to_owned() },
+        access: Access::Checkout { account: "app".to_owned(), queue: 1 },
         member_of: Vec::new(),
         ..rig::role("none")
     };

@@ -205,7 +205,7 @@ async fn the_doctor_says_what_is_wrong_with_accounts_that_are_handed_out() {
     let (given, mighty) = (Given::new(&house).await, Given::new(&house).await);
     mighty.superuser(&house, "SUPERUSER").await;
     let said = async |name: &str, words: &str| {
-        let access = Access::Checkout { account: name.to_owned() };
+        let access = Access::Checkout { account: name.to_owned(), queue: 1 };
         let role = Role { access, member_of: Vec::new(), ..house.reader() };
         let findings = house.target.examine(&[&role]).await.findings;
         findings.into_iter().find(|finding| finding.summary.contains(words)).map(|finding| finding.severity)
@@ -233,7 +233,7 @@ async fn from_release_16_on_an_account_out_of_reach_is_told_with_what_brings_it_
     let secret = house.target.prepare(&house.reader()).await.unwrap();
     let error = house.target.check_out(given.until(600), &secret).await.unwrap_err();
     assert_eq!(error.kind, TargetErrorKind::Denied, "{error}");
-    let access = Access::Checkout { account: given.account.name().to_owned() };
+    let access = Access::Checkout { account: given.account.name().to_owned(), queue: 1 };
     let role = Role { access, member_of: Vec::new(), ..house.reader() };
     let findings = house.target.examine(&[&role]).await.findings;
     let found = findings.into_iter().find(|finding| finding.summary.contains("may not change")).unwrap();

@@ -6,6 +6,7 @@ mod auditing;
 mod backups;
 mod credentials;
 mod disk;
+mod handing;
 mod home;
 mod identities;
 mod leases;

@@ -13,11 +13,13 @@ use super::super::{
 use crate::{
     api::proto::{
         self, AcceptServerRequest, AcceptServerResponse, ExamineTargetRequest, ExamineTargetResponse,
-        ListTargetsRequest, ListTargetsResponse, ReconcileTargetRequest, ReconcileTargetResponse,
-        ResealSecretsRequest, ResealSecretsResponse, RotateTargetRequest, RotateTargetResponse,
+        ListCheckoutsRequest, ListCheckoutsResponse, ListTargetsRequest, ListTargetsResponse,
+        ReconcileTargetRequest, ReconcileTargetResponse, ResealSecretsRequest, ResealSecretsResponse,
+        RotateTargetRequest, RotateTargetResponse,
     },
-    domain::TargetName,
-    issuer::Mode,
+    domain::{TargetName, Waiter},
+    issuer::{CheckedOut, Mode},
+    store::Document as _,
     target::ServerIdentity,
 };
 
@@ -107,6 +109,28 @@ impl proto::target_service_server::TargetService for Service {
         }))
     }
 
+    async fn list_checkouts(
+        &self,
+        request: Request<ListCheckoutsRequest>,
+    ) -> Result<Response<ListCheckoutsResponse>, Status> {
+        let call = Call::of(request)?;
+        let mut fields = Fields::default();
+        let asked = Some(&call.message.target).filter(|target| !target.is_empty());
+        let target = fields.take("target", asked.map(|target| resource("targets", target)).transpose());
+        let size = fields.take("page_size", page::size(call.message.page_size));
+        let (Some(target), Some(size)) = (target, size) else { return Err(fields.refuse()) };
+        let filter: Option<TargetName> = target;
+        let parts = [filter.as_ref().map(ToString::to_string).unwrap_or_default()];
+        let listing = Listing::filtered("checkouts", &parts);
+        let before = listing.cursor(&call.message.page_token, |text| Some(text.to_owned()));
+        let before = fields.take("page_token", before).ok_or_else(|| fields.refuse())?;
+        let found = self.0.issuer.checkouts(call.caller(), filter.as_ref(), (before, size)).await;
+        let (found, next) = found.map_err(|refusal| call.refused(&refusal))?;
+        let bounds = (size, next.is_some(), self.0.reply_budget);
+        let cut = listing.cut(&found, bounds, checkout, |found| found.checkout.id());
+        Ok(Response::new(ListCheckoutsResponse { checkouts: cut.messages, next_page_token: cut.next }))
+    }
+
     async fn reseal_secrets(
         &self,
         request: Request<ResealSecretsRequest>,
@@ -118,6 +142,20 @@ impl proto::target_service_server::TargetService for Service {
             resealed_count: done.resealed,
             unchanged_count: done.unchanged,
         }))
+    }
+}
+
+fn checkout(found: &CheckedOut) -> proto::Checkout {
+    let waiter = |waiter: &Waiter| proto::Waiter {
+        principal: waiter.principal.to_string(),
+        role: format!("roles/{}", waiter.role),
+        since_time: Some(convert::timestamp(waiter.since)),
+    };
+    proto::Checkout {
+        target: format!("targets/{}", found.checkout.target),
+        account: found.checkout.account.name.to_string(),
+        lease: found.holder.as_ref().map(convert::lease),
+        waiting: found.checkout.waiting.iter().map(waiter).collect(),
     }
 }
 
