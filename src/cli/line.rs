@@ -49,35 +49,56 @@ impl Bearer {
 }
 
 /// Somebody whom a JWT makes known. The JWT is exchanged for a session with the first call, since one may be good only once and
-/// a command makes several; and anew, with a new JWT, before the session ends.
+/// a command makes several; and anew, with a new JWT, before the session ends, or lapses because it was not used for a while.
 pub(super) struct SignedIn {
     source: IdentitySource,
     channel: Channel,
     timeout: Duration,
+    clock: Arc<dyn Clock>,
     session: Mutex<Option<Session>>,
 }
 
 struct Session {
     header: MetadataValue<Ascii>,
-    renew_at: Timestamp,
-    expires_at: Timestamp,
+    began_at: Timestamp,
+    life: SignedDuration,
+    used_at: Timestamp,
+    /// Unused for so long, it lapses.
+    idle: SignedDuration,
+}
+
+impl Session {
+    /// Whether it lasts for a while yet: a part of its time, of four, is left.
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        now.duration_since(self.began_at) < self.life * 3 / 4
+            && now.duration_since(self.used_at) < self.idle * 3 / 4
+    }
+
+    fn lasts(&self, now: Timestamp) -> bool {
+        now.duration_since(self.began_at) < self.life && now.duration_since(self.used_at) < self.idle
+    }
+
+    fn used(&mut self, now: Timestamp) -> MetadataValue<Ascii> {
+        self.used_at = now;
+        self.header.clone()
+    }
 }
 
 impl SignedIn {
     pub(super) fn new(source: IdentitySource, channel: Channel, timeout: Duration) -> Self {
-        Self { source, channel, timeout, session: Mutex::default() }
+        Self { source, channel, timeout, clock: Arc::new(SystemClock), session: Mutex::default() }
     }
 
     async fn header(&self) -> Result<MetadataValue<Ascii>, Status> {
         let mut session = self.session.lock().await;
-        let now = SystemClock.now();
-        if let Some(current) = session.as_ref().filter(|session| now < session.renew_at) {
-            return Ok(current.header.clone());
+        let now = self.clock.now();
+        if let Some(current) = session.as_mut().filter(|session| session.is_fresh(now)) {
+            return Ok(current.used(now));
         }
-        match (self.exchange(now).await, session.as_ref().filter(|session| now < session.expires_at)) {
+        match (self.exchange(now).await, session.as_mut().filter(|session| session.lasts(now))) {
             (Ok(fresh), _) => Ok(session.insert(fresh).header.clone()),
             // A JWT from a variable is not renewed: the session lasts as long as it lasts.
-            (Err(_), Some(current)) => Ok(current.header.clone()),
+            (Err(_), Some(current)) => Ok(current.used(now)),
             (Err(status), None) => Err(status),
         }
     }
@@ -93,10 +114,11 @@ impl SignedIn {
             BearerToken::parse(&reply.secret, "the session").map_err(|error| local(&error))?.header();
         let session = reply.session.unwrap_or_default();
         // By the server's clock it lasts so long; by ours it began now.
-        let seconds = |at: Option<prost_types::Timestamp>| at.unwrap_or_default().seconds;
-        let life = seconds(session.expire_time).saturating_sub(seconds(session.create_time));
-        let after = |seconds| now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
-        Ok(Session { header, renew_at: after(life / 4 * 3), expires_at: after(life) })
+        let begun = session.create_time.unwrap_or_default().seconds;
+        let until = |at: prost_types::Timestamp| SignedDuration::from_secs(at.seconds.saturating_sub(begun));
+        let life = until(session.expire_time.unwrap_or_default());
+        let idle = session.idle_time.map_or(life, until);
+        Ok(Session { header, began_at: now, life, used_at: now, idle })
     }
 }
 
@@ -147,3 +169,7 @@ impl Service<http::Request<Body>> for Line {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;
