@@ -11,7 +11,7 @@ use clap::Args;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{CliError, Context, Credential, Exit, child, creds::Wish, holding, token_source};
+use super::{CliError, Context, Credential, Exit, child, creds::Wish, holding, identity_token, token_source};
 use crate::domain::Engine;
 
 const EXAMPLES: &str = "Examples:
@@ -25,7 +25,8 @@ The command finds DATABASE_URL, MAYFLY_LEASE and what its engine's own clients r
                    and MYSQL_HOME: a private option file, because the clients read no user name
                    from the environment (a ~/.my.cnf with a user or password of its own wins over it)
   MariaDB          MARIADB_HOST MARIADB_PORT MARIADB_USER MARIADB_PASSWORD MARIADB_DATABASE as well
-MAYFLY_TOKEN is taken out of it: who may read a database need not be able to ask for more.
+MAYFLY_TOKEN and MAYFLY_IDENTITY_TOKEN are taken out of it: who may read a database need not be
+able to ask for more.
 
 The lease is renewed while the command runs, as far as the role allows, and released when it ends.
 Signals are passed on; the exit code is the command's (128+n when signal n ended it).";
@@ -63,7 +64,8 @@ pub async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, CliError>
 fn prepare(command: &mut Command, credential: &Credential, lease: &str) -> Result<Option<TempDir>, CliError> {
     if credential.keeps_its_own() {
         // It logs in as ever, by whatever its environment says.
-        command.env_remove(token_source::TOKEN_VARIABLE).env("MAYFLY_LEASE", lease);
+        without_our_own(&mut *command);
+        command.env("MAYFLY_LEASE", lease);
         return Ok(None);
     }
     clean(command, credential);
@@ -80,9 +82,16 @@ fn prepare(command: &mut Command, credential: &Credential, lease: &str) -> Resul
     Ok(Some(directory))
 }
 
-/// Takes out of a child's environment what would mislead it, and our token.
+/// Takes out of a child's environment what we call with: who may read a database need not be able to ask for more.
+fn without_our_own(command: &mut Command) {
+    for name in [token_source::TOKEN_VARIABLE, identity_token::IDENTITY_VARIABLE] {
+        command.env_remove(name);
+    }
+}
+
+/// Takes out of a child's environment what would mislead it, and what we call with.
 pub fn clean(command: &mut Command, credential: &Credential) {
-    command.env_remove(token_source::TOKEN_VARIABLE);
+    without_our_own(command);
     for name in credential.misleading_variables() {
         command.env_remove(name);
     }
@@ -132,7 +141,7 @@ mod tests {
         assert_eq!(environment["PGPASSWORD"].as_deref(), Some(credential.password.expose()));
         assert_eq!(environment["MAYFLY_LEASE"].as_deref(), Some("leases/x"));
         assert_eq!(environment["DATABASE_URL"], Some(credential.url()));
-        for removed in ["MAYFLY_TOKEN", "PGSERVICE", "PGHOSTADDR", "PGPASSFILE"] {
+        for removed in ["MAYFLY_TOKEN", "MAYFLY_IDENTITY_TOKEN", "PGSERVICE", "PGHOSTADDR", "PGPASSFILE"] {
             assert_eq!(environment[removed], None, "{removed}");
         }
     }
