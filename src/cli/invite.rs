@@ -272,9 +272,7 @@ async fn revoke(args: RevokeArgs, context: &mut Context) -> Result<Exit, CliErro
     } else {
         let (name, principal) = (printable(&invitation.name), printable(&invitation.principal));
         context.output.note(&format!("{name} is revoked, and the session of {principal} with it"));
-        context.output.note(&format!(
-            "leases issued in it stay; end them with: mayfly lease revoke --principal {principal} --reason …"
-        ));
+        context.output.note("what was asked for, granted and issued in it ends now");
     }
     Ok(Exit::Ok)
 }

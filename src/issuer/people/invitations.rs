@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Begun, Departure, RETRIES};
 use crate::{
     audit::{Actor, Draft},
-    domain::{ADMINISTRATORS, GroupName, InvitationId, Password, PrincipalName, RoleName},
+    domain::{ADMINISTRATORS, GroupName, InvitationId, Password, PrincipalKind, PrincipalName, RoleName},
     identity::{
         Caller,
         people::{Invitation, InvitationCode, OneTimeCode, Origin, Session},
@@ -90,6 +90,11 @@ impl Issuer {
     pub async fn invite(&self, caller: &Caller, new: NewInvitation) -> Result<Invited, Refusal> {
         let (what, anyone) = ("invitation.created", "invitations/-");
         let by = self.authorise(caller, policy::Action::Invite, what, anyone.to_owned()).await?;
+        if caller.principal.kind == PrincipalKind::Contractor {
+            // Else an invitation, and whoever got one, would outlast its window, by a chain of others.
+            let refusal = Refusal::denied("a contractor vouches for nobody: ask your sponsor");
+            return Err(self.refuse(caller, what, anyone, refusal).await);
+        }
         self.prune_invitations().await?;
         let now = self.clock.now();
         let (valid_from, valid_until) = self.check_invitation(&new, now)?;

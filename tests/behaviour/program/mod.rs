@@ -9,6 +9,7 @@ mod disk;
 mod handing;
 mod home;
 mod identities;
+mod inviting;
 mod leases;
 mod locking;
 mod looking;
