@@ -118,6 +118,10 @@ points! {
     RequestPlanned = "request.planned",
     /// It is durable, with the grant it opened if it was granted by rule; nobody was told.
     RequestMade = "request.made",
+    /// Somebody may break the glass; nothing is durable yet.
+    GlassPlanned = "glass.planned",
+    /// That it was broken is durable, with its grant; no lease was begun.
+    GlassBroken = "glass.broken",
     /// A review was allowed; nothing is durable yet.
     ReviewPlanned = "review.planned",
     /// It is durable, with the grant it opened if it was the last one needed; nobody was told.

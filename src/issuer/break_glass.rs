@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     audit::Draft,
+    crash::{self, Point},
     domain::{
         Grant, GrantEvent, GrantId, Request, RequestId, RequestKind, RequestState, RequestTerms, Requirement,
         Role, RoleName, SignOff, Ttl,
@@ -79,7 +80,9 @@ impl Issuer {
                 .insert(&grant)?
                 .record(loud(&request, caller, "break_glass.used"))
                 .record(grant_draft(&grant, request.created_at, caller.actor(), "grant.opened"));
+            crash::here(Point::GlassPlanned);
             if self.commit(changes).await? == Committed::Yes {
+                crash::here(Point::GlassBroken);
                 return Ok((request, grant.id));
             }
         }

@@ -7,6 +7,7 @@ mod approval;
 pub(crate) mod caller;
 mod deed;
 mod everything;
+mod glass;
 pub(crate) mod place;
 mod scenario;
 mod slate;

@@ -38,6 +38,9 @@ const LOG_TAIL: usize = 4_000;
 /// The name of the first administrator.
 const ADMINISTRATOR: &str = "administrator";
 
+/// Those on call may break the glass.
+const GLASS: &str = "@id(\"test.glass\")\npermit (principal in Group::\"on-call\", action == Action::\"break_glass\", resource);\n";
+
 /// Tells the roles of this process's installations apart, and so their accounts on a server they share.
 static PLACES: AtomicU32 = AtomicU32::new(0);
 
@@ -74,6 +77,7 @@ impl Place {
         place.write("administrator.token", &place.token);
         place.write("target.password", place.database.sample.administrator.password.expose());
         place.write("sealing.key", &SealingKey::draw(&SystemRandom));
+        place.write("glass.cedar", GLASS);
         place.write("mayfly.toml", &place.configuration(settings));
         place
     }
@@ -109,7 +113,7 @@ impl Place {
              [targets.target]\nengine = \"{}\"\nhosts = [\"127.0.0.1:{}\"]\ndatabase = \"{}\"\nuser = \"{}\"\n\
              password_file = \"target.password\"\npool.issuing = 4\npool.ending = 4\npool.wait = \"500ms\"\n\
              pool.connect = \"1500ms\"\npool.statement = \"1500ms\"\n{settings}{}{}{}approval = \"colleague\"\n{elevating}{handing}\n\
-             [requests]\nrequest_ttl = \"4s\"\n\n\
+             [requests]\nrequest_ttl = \"4s\"\n\n[policy]\nfiles = [\"glass.cedar\"]\n\n\
              [[approvals.colleague.steps]]\nname = \"colleague\"\nreviewers = [\"principal:reviewer\"]\n",
             self.database.engine,
             self.database.port,

@@ -47,6 +47,8 @@ pub(super) enum Act {
     Approval,
     /// Access is asked for, and nobody reviews it.
     Neglect,
+    /// Somebody on call breaks the glass.
+    Glass,
     /// An existing account is elevated, and the elevation released.
     Elevate,
     /// An existing account is checked out, asked for again, renewed and given back.
@@ -122,6 +124,7 @@ pub(super) fn scenario(point: Point) -> Scenario {
         | Point::GrantEnding
         | Point::GrantOver
         | Point::GrantLeasesEnding => reached_by(Act::Approval),
+        Point::GlassPlanned | Point::GlassBroken => reached_by(Act::Glass),
         Point::ClaimBegun => on_target(Act::Approval),
         Point::ClockPlanned | Point::ClockDone => reached_by(Act::Neglect),
         Point::StoreCommitting | Point::StoreCommitted => Scenario { passes: COMMITS, ..unheard(Act::Life) },
@@ -223,6 +226,10 @@ impl<'p> Story<'p> {
             Act::Neglect => {
                 let key = self.next_key();
                 self.neglect(caller, &key).await?;
+            }
+            Act::Glass => {
+                let key = self.next_key();
+                self.glass(caller, &key).await?;
             }
             Act::Life => {
                 for act in [Act::Repeat, Act::Renew, Act::Release, Act::Refused, Act::Expire] {
