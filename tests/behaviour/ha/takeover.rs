@@ -16,6 +16,9 @@ use crate::{
 /// Within which what a replica left is taken over and done.
 const TAKEN_OVER: Duration = Duration::from_secs(5);
 
+/// What a replica says whose conversation with the store broke off.
+const STORE_LOST: &str = "the store failed the reaper; trying again";
+
 /// Seconds of a lease that outlives its test.
 const LONG: u32 = 300;
 
@@ -81,10 +84,17 @@ async fn a_replica_stopped_past_its_claim_leaves_what_another_finished_alone() {
         let took = SystemClock.uptime().saturating_sub(stopped);
         assert!(took < TAKEN_OVER, "{point}: {took:?}");
         fleet.replicas[0].thaw();
-        // What it says of the one it was stopped after removing depends on what it meets first: its claim, or its line.
-        if point == "end.disabled" {
-            fleet.replicas[0].logged("the claim on a lease lapsed").await;
-        }
+        // Of the one it was stopped after removing it finds that it moved on, unless it was speaking to the store about another one when it
+        // was stopped: then that conversation is over when it wakes, and it reads anew what is due before it gets as far as that one.
+        let says: &[&str] = if point == "end.disabled" {
+            &["the claim on a lease lapsed", STORE_LOST]
+        } else {
+            &["a lease moved on meanwhile", "left alone", STORE_LOST]
+        };
+        eventually(&format!("it says one of {says:?}"), async || {
+            says.iter().find(|text| fleet.replicas[0].has_ever_logged(text))
+        })
+        .await;
         eventually("it goes on", async || {
             let seen = stopping.lease(&held.first()?.lease).await.ok()?;
             (seen.state() == LeaseState::Revoked).then_some(())
