@@ -65,6 +65,15 @@ owned_objects = "drop"
 allow = ["group:developers"]
 approval = "colleague"
 
+# An account that there is once: one holder at a time, and the others wait.
+[roles.orders-batch]
+target = "orders"
+description = "The batch account, for one at a time"
+kind = "checkout"
+account = "batch"
+max_ttl = "1h"
+allow = ["group:developers"]
+
 # Who else gets these is said by the policies.
 [roles.orders-guest-read]
 target = "orders"

@@ -263,6 +263,7 @@ async fn start(
     let server = Server::start(spec, random).await?;
     let sample = Sample::install(&server, SampleNames::default(), random).await?;
     sample.add_comfort(&server).await?;
+    sample.add_batch_account(&server).await?;
     Ok((TrialTarget { engine, port: server.port() }, server, sample))
 }
 

@@ -141,6 +141,18 @@ impl Sample {
         }
     }
 
+    /// Makes an account on PostgreSQL that is handed to one holder at a time: `batch`, of which a server has one.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn add_batch_account(&self, server: &Server) -> Result<(), SampleError> {
+        if server.engine() != Engine::Postgres {
+            return Ok(());
+        }
+        let more = if server.version().major >= 16 { statements::POSTGRES_BATCH_FROM_16 } else { &[] };
+        self.run_on_postgres(server, "postgres", [statements::POSTGRES_BATCH, more].concat()).await
+    }
+
     async fn run_on_postgres(
         &self,
         server: &Server,

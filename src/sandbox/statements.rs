@@ -26,6 +26,13 @@ pub(super) const POSTGRES_FROM_16: &[&str] = &[
 /// PostgreSQL, beyond what must be: lets the administration account see where sessions come from and what they do.
 pub(super) const POSTGRES_COMFORT: &[&str] = &["GRANT pg_read_all_stats TO {administrator}"];
 
+/// PostgreSQL, beyond what must be: an account that there is once, to be handed to one holder at a time.
+pub(super) const POSTGRES_BATCH: &[&str] = &["CREATE ROLE batch NOLOGIN IN ROLE {write}"];
+
+/// PostgreSQL from 16: what the administration account needs for that.
+pub(super) const POSTGRES_BATCH_FROM_16: &[&str] =
+    &["GRANT batch TO {administrator} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"];
+
 /// MySQL, beyond what must be: lets the administration account drop routines that leased accounts leave.
 pub(super) const MYSQL_COMFORT: &[&str] = &[
     "GRANT SHOW_ROUTINE ON *.* TO {administrator}@'%'",

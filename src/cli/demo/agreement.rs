@@ -18,7 +18,10 @@ const ROLE: &str = "orders-fix";
 const ASKED: Duration = Duration::from_secs(3600);
 const AGREED: Duration = Duration::from_secs(900);
 
-pub(super) async fn act(stage: &mut Stage<'_>, transcript: &mut Transcript<'_>) -> Result<Person, CliError> {
+pub(super) async fn act(
+    stage: &mut Stage<'_>,
+    transcript: &mut Transcript<'_>,
+) -> Result<(Person, Person), CliError> {
     transcript.act("A developer asks, and a colleague agrees")?;
     let (alice, bob) = transcript.step("alice and bob sign in", signed_in(stage)).await?;
     transcript.step("alice: mayfly user totp enrol", stage.second_factor(&alice)).await?;
@@ -29,7 +32,7 @@ pub(super) async fn act(stage: &mut Stage<'_>, transcript: &mut Transcript<'_>) 
         transcript.step("alice: mayfly request claim", claimed(stage, &alice, &grant)).await?;
     transcript.step("psql logs in and writes", writes(&client)).await?;
     transcript.step("mayfly grant revoke", taken_back(stage, &grant, &lease, &client)).await?;
-    Ok(bob)
+    Ok((alice, bob))
 }
 
 async fn signed_in(stage: &mut Stage<'_>) -> Told<(Person, Person)> {

@@ -134,11 +134,12 @@ impl Client {
     }
 }
 
-/// The server's own words in what a client says, with the account's long name cut.
+/// The server's own words in what a client says, with the account's name cut if it is one of the long ones that Mayfly makes.
 fn complaint(stderr: &str, account: &str) -> Option<String> {
     let first = stderr.lines().find(|line| ["FATAL", "ERROR"].iter().any(|word| line.contains(word)))?;
     let from = first.find("FATAL:").or_else(|| first.find("ERROR")).unwrap_or(0);
-    let words = first.get(from..).unwrap_or(first).replace(account, "mf_…");
+    let words = first.get(from..).unwrap_or(first);
+    let words = if account.starts_with("mf_") { words.replace(account, "mf_…") } else { words.to_owned() };
     // Of a statement of one line this tells nothing.
     let words = [" at line 1", " at line 2", " (using password: YES)"]
         .iter()

@@ -5,6 +5,7 @@ mod audit;
 mod client;
 mod crash;
 mod emergency;
+mod handing;
 mod lease;
 mod outsiders;
 mod people;
@@ -119,7 +120,8 @@ async fn story(
     }
     crash::act(&mut stage, transcript).await?;
     revoke::act(&mut stage, transcript).await?;
-    let bob = agreement::act(&mut stage, transcript).await?;
+    let (alice, bob) = agreement::act(&mut stage, transcript).await?;
+    handing::act(&mut stage, (&alice, &bob), transcript).await?;
     outsiders::act(&mut stage, &bob, transcript).await?;
     emergency::act(&mut stage, transcript).await?;
     audit::act(&mut stage, transcript).await
