@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use super::{
     OutputFormat, audit, breakglass, completions, config_check, connect, connection::ConnectionArgs, creds,
     demo, dev, doctor, exit, grant, health, invite, lease, lock, login, notice, policy, reconcile, request,
-    review, roles, run, serve, session, store, targets, token, user, whoami,
+    review, review_access, roles, run, serve, session, store, targets, token, user, whoami,
 };
 
 const ABOUT: &str = "Database credentials that live for minutes.
@@ -78,6 +78,8 @@ pub enum Command {
     /// Decide on what others ask for
     #[command(subcommand)]
     Review(review::ReviewCommand),
+    /// Look through who holds or could obtain what, and certify it or take it back (administrators)
+    ReviewAccess(review_access::ReviewAccessArgs),
     /// Get access at once, without reviews, where policy allows it; somebody else signs it off
     Breakglass(breakglass::BreakGlassArgs),
     /// See and end what approvals opened

@@ -22,13 +22,14 @@ use super::{
     token_source::{self, BearerToken},
 };
 use crate::api::proto::{
-    audit_service_client::AuditServiceClient, break_glass_service_client::BreakGlassServiceClient,
-    grant_service_client::GrantServiceClient, invitation_service_client::InvitationServiceClient,
-    lease_service_client::LeaseServiceClient, lock_service_client::LockServiceClient,
-    notice_service_client::NoticeServiceClient, request_service_client::RequestServiceClient,
-    role_service_client::RoleServiceClient, server_service_client::ServerServiceClient,
-    session_service_client::SessionServiceClient, target_service_client::TargetServiceClient,
-    token_service_client::TokenServiceClient, user_service_client::UserServiceClient,
+    access_review_service_client::AccessReviewServiceClient, audit_service_client::AuditServiceClient,
+    break_glass_service_client::BreakGlassServiceClient, grant_service_client::GrantServiceClient,
+    invitation_service_client::InvitationServiceClient, lease_service_client::LeaseServiceClient,
+    lock_service_client::LockServiceClient, notice_service_client::NoticeServiceClient,
+    request_service_client::RequestServiceClient, role_service_client::RoleServiceClient,
+    server_service_client::ServerServiceClient, session_service_client::SessionServiceClient,
+    target_service_client::TargetServiceClient, token_service_client::TokenServiceClient,
+    user_service_client::UserServiceClient,
 };
 
 /// Where the server is and how to call it.
@@ -222,6 +223,11 @@ impl Connection {
     /// Requests.
     pub fn requests(&self) -> RequestServiceClient<Line> {
         RequestServiceClient::new(self.line.clone())
+    }
+
+    /// Reviews of access.
+    pub fn access(&self) -> AccessReviewServiceClient<Line> {
+        AccessReviewServiceClient::new(self.line.clone())
     }
 
     /// Access without reviews.

@@ -42,6 +42,7 @@ mod queue;
 pub mod reconcile;
 pub mod request;
 pub mod review;
+pub mod review_access;
 pub mod roles;
 mod rotate;
 pub mod run;
@@ -143,6 +144,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, CliEr
         Command::Connect(args) => connect::run(args, context).await,
         Command::Request(command) => request::run(command, context).await,
         Command::Review(command) => review::run(command, context).await,
+        Command::ReviewAccess(args) => review_access::run(args, context).await,
         Command::Breakglass(args) => breakglass::run(args, context).await,
         Command::Grant(command) => grant::run(command, context).await,
         Command::Lease(command) => lease::run(command, context).await,

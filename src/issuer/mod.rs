@@ -6,6 +6,7 @@
 //! refused. The issuer sees targets and the store as traits, never a driver. It marks leases as ending; removing accounts
 //! is the reaper's work.
 
+mod access;
 mod break_glass;
 mod catalogue;
 mod checkout;
@@ -32,6 +33,9 @@ mod turns;
 
 use std::sync::Arc;
 
+pub use access::{
+    AccessCursor, AccessDecision, AccessFilter, AccessItem, AccessPage, Certification, Decided, Ruling,
+};
 pub use break_glass::BreakGlass;
 pub use catalogue::{Catalogue, CatalogueHandle};
 pub use checkout::{CheckedOut, checkout_of};
@@ -102,6 +106,7 @@ pub struct Issuer {
     people: people::People,
     channels: Arc<ChannelsHandle>,
     request_settings: Arc<RequestSettingsHandle>,
+    censuses: access::Censuses,
     tasks: TaskTracker,
 }
 
@@ -171,6 +176,7 @@ impl Issuer {
             people: people::People::new(),
             channels: Arc::default(),
             request_settings: Arc::default(),
+            censuses: access::Censuses::default(),
             tasks: TaskTracker::new(),
         }
     }

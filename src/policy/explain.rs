@@ -77,7 +77,7 @@ impl Policies {
     }
 
     /// Tickets that policies may want: their patterns, with something in place of each `*`.
-    fn tickets(&self) -> Vec<String> {
+    pub(super) fn tickets(&self) -> Vec<String> {
         let mut patterns = BTreeSet::new();
         for text in self.texts() {
             for after in text.split("ticket like \"").skip(1) {

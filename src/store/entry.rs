@@ -62,6 +62,8 @@ kinds! {
     Invitation = "invitation",
     /// An assertion that was used and must not be used again.
     UsedAssertion = "used_assertion",
+    /// That somebody looked at an access and found it right.
+    Certification = "certification",
     /// A notification that is to be, or was, delivered.
     Notice = "notice",
     /// How far somebody follows an audit chain.

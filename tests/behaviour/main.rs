@@ -6,6 +6,7 @@
     reason = "clippy's exception for tests does not reach the helpers of an integration test"
 )]
 
+mod access;
 mod api;
 mod crash;
 mod demo;

@@ -16,8 +16,8 @@ use super::{
     gate::{GateLayer, Gatekeeper},
     listener,
     service::{
-        audit, break_glass, grant, invitation, lease, lock, notice, request, role, server, session, target,
-        token, user,
+        access_review, audit, break_glass, grant, invitation, lease, lock, notice, request, role, server,
+        session, target, token, user,
     },
     settings::GrpcSettings,
     streams::Streams,
@@ -27,6 +27,7 @@ use crate::{
     api::{
         DESCRIPTORS,
         proto::{
+            access_review_service_server::AccessReviewServiceServer,
             audit_service_server::AuditServiceServer, break_glass_service_server::BreakGlassServiceServer,
             grant_service_server::GrantServiceServer, invitation_service_server::InvitationServiceServer,
             lease_service_server::LeaseServiceServer, lock_service_server::LockServiceServer,
@@ -57,8 +58,9 @@ const HEADER_BYTES: u32 = 32 * 1024;
 const REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// Names under which health is told: the whole server, and each service.
-const HEALTH: [&str; 15] = [
+const HEALTH: [&str; 16] = [
     "",
+    AccessReviewServiceServer::<()>::NAME,
     AuditServiceServer::<()>::NAME,
     BreakGlassServiceServer::<()>::NAME,
     GrantServiceServer::<()>::NAME,
@@ -223,6 +225,7 @@ impl Bound {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(HEADER_BYTES)
             .layer(GateLayer(Arc::new(keeper)))
+            .add_service(bounded!(AccessReviewServiceServer, access_review::Service(Arc::clone(&shared))))
             .add_service(bounded!(AuditServiceServer, audit::Service(Arc::clone(&shared))))
             .add_service(bounded!(BreakGlassServiceServer, break_glass::Service(Arc::clone(&shared))))
             .add_service(bounded!(GrantServiceServer, grant::Service(Arc::clone(&shared))))

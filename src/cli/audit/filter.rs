@@ -67,10 +67,14 @@ pub enum When {
 /// The text is no moment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a date (2026-11-22), a moment (2026-11-22T08:00:00Z) or how long ago (90m, 7d)")]
-pub(super) struct WhenError;
+pub(in super::super) struct WhenError;
 
 impl When {
-    fn parse(text: &str) -> Result<Self, WhenError> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`WhenError`].
+    pub(in super::super) fn parse(text: &str) -> Result<Self, WhenError> {
         if let Ok(ago) = duration::parse(text) {
             return SignedDuration::try_from(ago).map(When::Ago).map_err(|_| WhenError);
         }
@@ -89,6 +93,18 @@ impl When {
             When::Ago(ago) => now.saturating_sub(ago).unwrap_or(Timestamp::MIN),
         }
     }
+
+    /// For the API.
+    pub(in super::super) fn to_proto(self, now: Timestamp) -> prost_types::Timestamp {
+        let at = self.at(now);
+        // The fraction is never negative in the API.
+        let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
+        if nanos < 0 {
+            prost_types::Timestamp { seconds: seconds - 1, nanos: nanos + 1_000_000_000 }
+        } else {
+            prost_types::Timestamp { seconds, nanos }
+        }
+    }
 }
 
 impl FilterArgs {
@@ -99,18 +115,7 @@ impl FilterArgs {
             Some(OutcomeArg::Refused) => proto::AuditOutcome::Refused,
             Some(OutcomeArg::Failed) => proto::AuditOutcome::Failed,
         };
-        let moment = |when: Option<When>| {
-            when.map(|when| {
-                let at = when.at(now);
-                // The fraction is never negative in the API.
-                let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
-                if nanos < 0 {
-                    prost_types::Timestamp { seconds: seconds - 1, nanos: nanos + 1_000_000_000 }
-                } else {
-                    prost_types::Timestamp { seconds, nanos }
-                }
-            })
-        };
+        let moment = |when: Option<When>| when.map(|when| when.to_proto(now));
         proto::AuditFilter {
             principal: self.principal.clone(),
             role: self.role.clone(),

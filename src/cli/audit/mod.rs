@@ -8,6 +8,8 @@ mod verify;
 
 use clap::Subcommand;
 
+pub use filter::When;
+
 use super::{CliError, Context, Exit};
 
 /// Subcommands of `mayfly audit`.

@@ -1,5 +1,6 @@
 //! `mayfly demo`: a scripted story whose every step is checked.
 
+mod access;
 mod agreement;
 mod audit;
 mod client;
@@ -124,5 +125,6 @@ async fn story(
     handing::act(&mut stage, (&alice, &bob), transcript).await?;
     outsiders::act(&mut stage, &bob, transcript).await?;
     emergency::act(&mut stage, transcript).await?;
+    access::act(&mut stage, transcript).await?;
     audit::act(&mut stage, transcript).await
 }

@@ -4,7 +4,6 @@ use crate::{
     domain::{Grant, GrantId, PrincipalName, RoleName, TargetName},
     identity::Caller,
     issuer::{Issuer, Refusal, listing::Wish},
-    policy,
     store::Kept,
 };
 
@@ -43,11 +42,11 @@ impl GrantFilter {
     }
 }
 
-fn may_see(caller: &Caller, grant: &Grant) -> bool {
-    caller.principal.name == grant.principal.name || policy::is_administrator(&caller.principal)
-}
-
 impl Issuer {
+    fn may_see_grant(&self, caller: &Caller, grant: &Grant) -> bool {
+        caller.principal.name == grant.principal.name || self.sees_all(caller)
+    }
+
     /// One grant.
     ///
     /// # Errors
@@ -61,17 +60,17 @@ impl Issuer {
         caller: &Caller,
         id: GrantId,
     ) -> Result<Kept<Grant>, Refusal> {
-        let kept = self.kept_grant(id).await?.filter(|kept| may_see(caller, &kept.document));
+        let kept = self.kept_grant(id).await?.filter(|kept| self.may_see_grant(caller, &kept.document));
         kept.ok_or_else(|| Refusal::not_found(format!("there is no grant {id}, or it is not yours")))
     }
 
-    /// What a caller's filter becomes: administrators see what they ask for, everybody else only their own.
+    /// What a caller's filter becomes: whom policy lets view the audit log sees what he asks for, everybody else only his own.
     ///
     /// # Errors
     /// [`Refusal`]: somebody else's asked for.
     pub fn narrow_grants(&self, caller: &Caller, filter: GrantFilter) -> Result<GrantFilter, Refusal> {
         let own = &caller.principal.name;
-        if policy::is_administrator(&caller.principal) {
+        if self.sees_all(caller) {
             return Ok(filter);
         }
         match &filter.principal {
@@ -116,6 +115,6 @@ impl Issuer {
         id: GrantId,
     ) -> Result<Option<Grant>, Refusal> {
         let grant = self.kept_grant(id).await?.map(|kept| kept.document);
-        Ok(grant.filter(|grant| may_see(caller, grant) && filter.matches(grant)))
+        Ok(grant.filter(|grant| filter.matches(grant) && self.may_see_grant(caller, grant)))
     }
 }

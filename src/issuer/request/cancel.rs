@@ -28,7 +28,8 @@ impl Issuer {
             let kept = self.visible_request(caller, id).await?;
             let request = &kept.document;
             let own = request.requester.name == caller.principal.name;
-            if !own && !policy::is_administrator(&caller.principal) {
+            let may = |action| self.policies.current().decide(&self.who(caller), &action).is_allowed();
+            if !own && !may(policy::Action::Revoke) {
                 let refusal = Refusal::denied("only its requester and administrators may cancel a request");
                 return Err(self.refuse(caller, "request.cancelled", resource, refusal).await);
             }

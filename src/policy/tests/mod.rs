@@ -5,6 +5,7 @@ mod equal;
 mod explaining;
 mod files;
 mod many;
+mod reaching;
 mod reviewing;
 mod risky;
 

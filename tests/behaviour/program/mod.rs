@@ -1,6 +1,7 @@
 //! The program as its users run it: `mayfly serve` as a process of its own, every other command beside it, real clients
 //! and real servers. What only the API can be asked is in `api`; what only the rooms behind it know is elsewhere.
 
+mod access;
 mod asking;
 mod auditing;
 mod backups;

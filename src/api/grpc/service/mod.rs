@@ -1,5 +1,6 @@
 //! One file a service: parse, ask the issuer, render.
 
+pub(super) mod access_review;
 pub(super) mod audit;
 mod audit_filter;
 pub(super) mod break_glass;
