@@ -109,7 +109,7 @@ fn access(verb: &str) -> u32 {
     match verb {
         "issued" | "reissued" | "opened" | "activated" | "used" | "put_right" => 1,
         "ending" | "expired" | "revoked" | "released" | "failed" | "vanished" | "ended" | "taken_back"
-        | "surrendered" | "withdrawn" => 2,
+        | "surrendered" | "withdrawn" | "returned" | "locked_again" => 2,
         _ => OTHER,
     }
 }
