@@ -113,7 +113,7 @@ pub enum Command {
     /// Follow and verify the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Sign in with a password, and a second factor where there is one
+    /// Sign in: at the identity provider, or with a password, and a second factor where there is one
     Login(login::LoginArgs),
     /// Sign out: end the session of `mayfly login`
     Logout(login::LogoutArgs),

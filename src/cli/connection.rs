@@ -121,7 +121,7 @@ impl Connection {
         let found = Found::by(args, |name| std::env::var(name).ok())?;
         if matches!(found, Found::Nothing) && args.client_certificate.is_none() {
             return Err(CliError::new(Exit::Unauthenticated, "not signed in, and no API token")
-                .hint("people sign in with `mayfly login --user NAME`")
+                .hint("people sign in with `mayfly login`")
                 .hint("workloads name a JWT with --identity-token-file or MAYFLY_IDENTITY_TOKEN")
                 .hint("or set MAYFLY_TOKEN, or put an API token into ~/.config/mayfly/token (chmod 600)")
                 .hint(
@@ -156,6 +156,15 @@ impl Connection {
             address.refuse_clear_text()?;
         }
         Self::to(args, &address, Found::Token(token_source::of_file(file)?))
+    }
+
+    /// The same line, speaking for a session that has begun on it.
+    ///
+    /// # Errors
+    /// When what the server handed out is no session.
+    pub fn speaking_for(&self, session: &str) -> Result<Self, CliError> {
+        let token = BearerToken::parse(session, "the server's reply")?;
+        Ok(Self { line: self.line.with(Bearer::Token(token)), ..self.clone() })
     }
 
     /// Prepares a line for calls that need no token; none is sent.

@@ -143,6 +143,11 @@ impl Line {
     pub(super) fn new(channel: Channel, bearer: Bearer) -> Self {
         Self { channel, bearer }
     }
+
+    /// The same channel, for another caller.
+    pub(super) fn with(&self, bearer: Bearer) -> Self {
+        Self::new(self.channel.clone(), bearer)
+    }
 }
 
 impl Service<http::Request<Body>> for Line {

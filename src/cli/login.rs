@@ -207,7 +207,12 @@ async fn step_up_elsewhere(
     let Some(provider) = sign_in::choose(providers, Some(named))? else { return Ok(Exit::Internal) };
     let wanted = sign_in::Wanted { provider, device: args.device, fresh: true };
     let begun = sign_in::sign_in(&connection, &wanted, context).await?;
+    let sign_out = async |connection: &Connection| {
+        // It would end by itself: that it cannot be ended now changes nothing else.
+        let _ = connection.sessions().sign_out(connection.call(proto::SignOutRequest {})).await;
+    };
     if begun.session.principal != session.principal {
+        sign_out(&connection.speaking_for(&begun.secret)?).await;
         let (new, old) = (printable(&begun.session.principal), printable(&session.principal));
         let error = CliError::usage(format!("you signed in as {new}, but the session here is of {old}"));
         return Err(error.hint("the session here goes on; `mayfly login` replaces it"));
@@ -216,8 +221,7 @@ async fn step_up_elsewhere(
     if begun.session.second_factor_time.is_none() {
         context.output.note("the identity provider does not say that a second factor was given");
     }
-    // It would end by itself; that it cannot be ended now is no reason to undo the rest.
-    let _ = connection.sessions().sign_out(connection.call(proto::SignOutRequest {})).await;
+    sign_out(&connection).await;
     Ok(kept)
 }
 

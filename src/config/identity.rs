@@ -138,11 +138,14 @@ fn provider(section: &Section<'_>) -> Option<impl FnOnce(Mapping) -> ProviderSet
     let empty = audiences.iter().filter(|audience| audience.value.is_empty());
     empty.for_each(|audience| reader.complain(&audience.at, "is empty"));
     if issuer.is_some() && section.written("bound_claims").is_none() {
-        section.reader.warn(
-            &issuer.as_ref()?.at,
-            "every assertion of this issuer for this audience makes a caller; where others use the issuer too, say with \
-             bound_claims whose are accepted",
-        );
+        let who = if for_people_only {
+            "everybody who has an account at this issuer can sign in"
+        } else {
+            "every assertion of this issuer for this audience makes a caller"
+        };
+        let message =
+            format!("{who}; where others use the issuer too, say with bound_claims whose are accepted");
+        section.reader.warn(&issuer.as_ref()?.at, message);
     }
     let (issuer, keys, algorithms) = (issuer?.value, keys?, algorithms?);
     let sign_in = match sign_in {

@@ -172,7 +172,7 @@ impl SignInProvider {
         let mut fields = vec![("scope", &*scope)];
         fields.extend(freshness.iter().map(|(name, value)| (*name, value.as_str())));
         let answer = self.post(&endpoints, url, &fields).await?;
-        DeviceOffer::read(&self.successful(answer)?)
+        DeviceOffer::read(&self.successful(url, answer)?)
     }
 
     /// Asks whether somebody signed in with the code that goes with a device's.
@@ -248,7 +248,7 @@ impl SignInProvider {
     async fn tokens(&self, fields: &[(&str, &str)]) -> Result<Tokens, SignInError> {
         let endpoints = self.endpoints().await?;
         let answer = self.post(&endpoints, &endpoints.token, fields).await?;
-        let text = Zeroizing::new(self.successful(answer)?);
+        let text = Zeroizing::new(self.successful(&endpoints.token, answer)?);
         let handed: Handed =
             serde_json::from_slice(&text).map_err(|_| SignInError::Answer("what it hands out"))?;
         let id_token = handed.id_token.ok_or(SignInError::Answer("it hands out no ID token"))?;
@@ -279,14 +279,14 @@ impl SignInProvider {
     }
 
     /// The body of an answer that is a success, or what it says instead.
-    fn successful(&self, answer: Answer) -> Result<Vec<u8>, SignInError> {
+    fn successful(&self, url: &str, answer: Answer) -> Result<Vec<u8>, SignInError> {
         match answer.status {
             200 => Ok(answer.body),
             400..500 => match serde_json::from_slice::<Refused>(&answer.body) {
                 Ok(refused) => Err(SignInError::Refused(refused.error)),
                 Err(_) => Err(SignInError::Answer("it refuses without a reason")),
             },
-            _ => Err(SignInError::Unavailable { provider: self.provider.name.clone(), source: None }),
+            status => Err(self.unavailable(FetchError::Status { url: url.to_owned(), status })),
         }
     }
 

@@ -99,6 +99,9 @@ async fn somebody_signs_in_in_the_browser_gives_a_second_factor_and_signs_out() 
     let step = desk.start(&["login", "--step-up"]);
     come_back(&home, &mut browser, Person::Named("bob+mfa")).await;
     failed(&step.ended().await, 2, "error: you signed in as okta:bob, but the session here is of okta:alice");
+    let of_bob = served.administrator();
+    let of_bob = of_bob.mayfly(&["session", "ls", "--principal", "okta:bob", "-o", "json"]).await.json();
+    assert!(of_bob["sessions"][0]["end_time"].is_string(), "nobody has the token of bob's session: {of_bob}");
     let me = desk.mayfly(&["whoami", "-o", "json"]).await.json();
     assert!(me["principal"] == "okta:alice" && me["second_factor_time"].is_string(), "{me}");
     desk.mayfly(&["logout"]).await.ok();

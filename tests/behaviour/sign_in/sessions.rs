@@ -7,20 +7,42 @@ use mayfly::{
     clock::Clock,
     domain::PrincipalKind,
     identity::{AuthenticationError, IdentitiesHandle, people::Origin},
-    issuer::{Issuer, IssuerParts, KnownServers},
+    issuer::{Begun, Issuer, IssuerParts, KnownServers, RefusalKind},
     random::SystemRandom,
     store::Store,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{by_browser, fake::Fake, okta, refused, world_of};
-use crate::{people::root, support::world::World};
+use crate::{
+    people::root,
+    support::world::{World, databases, request},
+};
 
 /// A session of alice.
-async fn signed_in(world: &World, fake: &Fake) -> mayfly::issuer::Begun {
+async fn signed_in(world: &World, fake: &Fake) -> Begun {
+    vouched(world, fake, &json!({})).await
+}
+
+/// A session of alice, of whom the provider claims something else.
+async fn vouched(world: &World, fake: &Fake, changes: &Value) -> Begun {
     let underway = world.begin(by_browser(false)).await.unwrap();
-    fake.hands_out(&fake.id_token(world.now(), &underway.told("nonce"), &json!({})));
+    fake.hands_out(&fake.id_token(world.now(), &underway.told("nonce"), changes));
     world.complete(underway.with("code")).await.unwrap()
+}
+
+#[tokio::test]
+async fn whom_a_provider_vouches_for_is_issued_leases_and_an_account_of_the_name_ends_that_in_mid_call() {
+    let Some(database) = databases().await.into_iter().next() else { return };
+    let (fake, world) = (Fake::start().await, World::reading(&database).await);
+    world.trust(&okta(&fake.url, ""));
+    let begun = vouched(&world, &fake, &json!({"groups": ["readers"]})).await;
+    let alice = world.calls(&begun.secret).await.unwrap();
+    let issued = world.issuer.issue(&alice, request("shop-read")).await.unwrap();
+    database.login(issued.lease.account.name.as_str(), &issued.password).await.unwrap();
+    world.user("okta:alice", &[]).await;
+    let refusal = world.issuer.issue(&alice, request("shop-read")).await.unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Denied, "{refusal}");
 }
 
 #[tokio::test]
