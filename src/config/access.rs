@@ -51,14 +51,15 @@ fn elevation(
     }
     refuse_several_hosts(section, hosts);
     let (accounts, end_sessions) = (accounts(section, engine), section.flag("end_sessions"));
-    if section.choice("expiry")?.value != "issuer" {
+    let ends_by_itself = section.choice("expiry")?.value != "issuer";
+    if ends_by_itself && engine == Some(Engine::Postgres) {
         section.miss(
             "expiry",
-            "no server takes groups back by itself: while Mayfly does not run, an elevation outlives its expiry. Agree to that \
-             with expiry = \"issuer\", or use a role of another kind",
+            "PostgreSQL takes no groups back by itself: while Mayfly does not run, an elevation outlives its expiry. Agree to \
+             that with expiry = \"issuer\", or use a role of another kind",
         );
     }
-    Some(Access::Elevation { accounts: accounts?, end_sessions: end_sessions? })
+    Some(Access::Elevation { accounts: accounts?, end_sessions: end_sessions?, ends_by_itself })
 }
 
 fn checkout(section: &Section<'_>, engine: Option<Engine>, hosts: Option<&[HostPattern]>) -> Option<Access> {

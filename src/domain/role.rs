@@ -58,6 +58,8 @@ pub enum Access {
         accounts: BTreeMap<PrincipalName, String>,
         /// Whether the account's sessions end when groups are taken from it.
         end_sessions: bool,
+        /// Nothing is given unless the server itself will take it back at the expiry.
+        ends_by_itself: bool,
     },
     /// An existing account is handed to one holder at a time, with a fresh password.
     Checkout {

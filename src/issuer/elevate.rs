@@ -19,12 +19,14 @@ use super::{
 use crate::{
     audit::{Actor, Draft},
     crash::{self, Point},
-    domain::{Elevation, ExistingAccount, Lease, LeaseEvent, LeaseState, Password, StateName},
+    domain::{
+        Access, Elevation, ExistingAccount, Lease, LeaseEvent, LeaseId, LeaseState, Password, StateName,
+    },
     store::{
         ApplyError, BeginError, Begun, Changes, Committed, Document, EntryKind, Kept, NewLease, StoreError,
         document,
     },
-    target::{Pass, TargetError, TargetErrorKind},
+    target::{Elevated, Expiry, Pass, Target, TargetError, TargetErrorKind},
 };
 
 /// How often a change is decided anew that others came before.
@@ -85,7 +87,10 @@ impl Issuer {
         }
         let expires_at = first_expiry(&lease)?;
         crash::here(Point::IssueCreating);
-        let elevated = attempt.target.elevate(&account, &groups).await;
+        let ends_by_itself = matches!(attempt.role.access, Access::Elevation { ends_by_itself: true, .. });
+        let expiry = if ends_by_itself { Expiry::Server } else { Expiry::Issuer };
+        let elevated = Elevated { expires_at, expiry, ..of_lease(&lease, &account, &groups)? };
+        let elevated = attempt.target.elevate(elevated).await;
         pass.went(self.clock.now(), elevated.as_ref().err());
         if let Err(error) = elevated {
             return Err(self.creation_failed(attempt, &lease, error).await);
@@ -162,7 +167,8 @@ impl Issuer {
         }
         let account = account_of(&lease)?;
         let elevation = elevation_of(&*self.store, &lease, &account).await?.document;
-        let elevated = attempt.target.elevate(&account, &elevation.given_to(lease.id)).await;
+        let groups = elevation.given_to(lease.id);
+        let elevated = attempt.target.elevate(of_lease(&lease, &account, &groups)?).await;
         pass.went(self.clock.now(), elevated.as_ref().err());
         elevated.map_err(|error| Refusal::on_target(&lease.target, error))?;
         Ok(attempt.issued(lease, Password::new(String::new())))
@@ -237,6 +243,45 @@ impl From<StoreError> for BeginFailed {
     fn from(error: StoreError) -> Self {
         BeginFailed::Refused(error.into())
     }
+}
+
+/// Groups of a lease as it stands, to be given to its account again.
+fn of_lease<'a>(
+    lease: &Lease,
+    account: &'a ExistingAccount,
+    groups: &'a [String],
+) -> Result<Elevated<'a>, Refusal> {
+    let expires_at = match lease.state {
+        LeaseState::Active { expires_at } => expires_at,
+        _ => first_expiry(lease)?,
+    };
+    let ends_sessions = lease.end_plan.end_sessions;
+    Ok(Elevated { account, lease: lease.id, groups, expires_at, ends_sessions, expiry: Expiry::Issuer })
+}
+
+/// Gives groups again that leases hold for an account, for each of those leases.
+///
+/// # Errors
+/// When the store fails; within, when the target does.
+pub async fn give_again(
+    store: &dyn crate::store::Store,
+    target: &dyn Target,
+    (elevation, account): (&Elevation, &ExistingAccount),
+    groups: &[String],
+) -> Result<Result<(), TargetError>, StoreError> {
+    let ids: Vec<LeaseId> = elevation.leases().into_iter().collect();
+    for lease in store.leases(&ids).await? {
+        let mut held = elevation.given_to(lease.id);
+        held.retain(|group| groups.contains(group));
+        let Ok(elevated) = of_lease(&lease, account, &held) else { continue };
+        if held.is_empty() {
+            continue;
+        }
+        if let Err(error) = target.elevate(elevated).await {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
 }
 
 fn account_of(lease: &Lease) -> Result<ExistingAccount, Refusal> {

@@ -40,7 +40,7 @@ pub use break_glass::BreakGlass;
 pub use catalogue::{Catalogue, CatalogueHandle};
 pub use checkout::{CheckedOut, checkout_of};
 pub use credentials::{KeptCredentials, candidates};
-pub use elevate::elevation_of;
+pub use elevate::{elevation_of, give_again};
 pub use error::{Refusal, RefusalKind};
 pub use grant::{ClaimRequest, GrantFilter, NewExtension};
 pub use issue::{IssueRequest, Issued};

@@ -164,14 +164,15 @@ fn lease_account(lease: &Lease) -> Option<String> {
     Some(Checkout::id_of(&lease.target, &account))
 }
 
-/// Moves the expiry on the target. What an existing account was given besides has none there.
+/// Moves the expiry on the target.
 async fn move_expiry(target: &dyn Target, lease: &Lease, expires_at: Timestamp) -> Result<(), TargetError> {
     match (lease.kind, LeasedAccount::of(lease), ExistingAccount::of(&lease.account)) {
         (_, Some(made), _) => target.renew(made, expires_at).await,
         (LeaseKind::Checkout, None, Some(account)) => {
             target.prolong(HandedOut { account: &account, lease: lease.id, expires_at }).await
         }
-        _ => Ok(()),
+        (_, None, Some(account)) => target.keep_until(&account, lease.id, expires_at).await,
+        (_, None, None) => Ok(()),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     clock::Clock,
     crash::{self, Point},
     domain::{Elevation, EndReport, ExistingAccount, Lease},
-    issuer::{AccountTurns, elevation_of},
+    issuer::{AccountTurns, elevation_of, give_again},
     store::{Changes, Committed, Kept, Store, StoreError},
     target::{Target, TargetError, TargetErrorKind},
 };
@@ -57,6 +57,8 @@ impl Strip<'_> {
                     crash::here(Point::EndSessionsEnded);
                 }
             }
+            // What others hold as well is theirs alone from now on, also with the server.
+            self.target.let_go(&self.account, self.lease.id).await?;
             if self.forget(kept, &surrendered).await? {
                 return self.restore().await;
             }
@@ -112,7 +114,8 @@ impl Strip<'_> {
             return Ok(());
         }
         self.check_claim()?;
-        match self.target.elevate(&self.account, &shared).await {
+        let held = (&kept.document, &self.account);
+        match give_again(self.books.store, self.target, held, &shared).await? {
             Err(error) if error.kind != TargetErrorKind::Missing => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
         }

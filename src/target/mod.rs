@@ -168,6 +168,23 @@ pub struct HandedOut<'a> {
     pub expires_at: Timestamp,
 }
 
+/// Groups that an existing account is given for a lease.
+#[derive(Debug, Clone, Copy)]
+pub struct Elevated<'a> {
+    /// The account.
+    pub account: &'a ExistingAccount,
+    /// The lease they are given for.
+    pub lease: LeaseId,
+    /// The groups; the account did not have them before.
+    pub groups: &'a [String],
+    /// When the server takes them away, where it can, unless another lease holds them longer; on Mayfly's clock.
+    pub expires_at: Timestamp,
+    /// Whether the server then ends the account's sessions as well.
+    pub ends_sessions: bool,
+    /// Whether the server must be able to do so.
+    pub expiry: Expiry,
+}
+
 /// What a target sees of an account right after disabling it: enough to skip the steps that have nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Survey {
@@ -331,10 +348,28 @@ pub trait Target: Send + Sync {
 
     /// Makes an existing account a member of groups. What it is a member of stays; done twice it has the effect of once. Uses the
     /// issuing pool.
-    async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError>;
+    async fn elevate(&self, elevated: Elevated<'_>) -> Result<(), TargetError>;
+
+    /// Moves the expiry of what an account was given for a lease, where the server keeps one. Uses the issuing pool.
+    async fn keep_until(
+        &self,
+        account: &ExistingAccount,
+        lease: LeaseId,
+        expires_at: Timestamp,
+    ) -> Result<(), TargetError> {
+        let _ = (account, lease, expires_at);
+        Ok(())
+    }
+
+    /// The server is to hold no groups for a lease any more; what it holds for others stays, and so does what the account has. Uses
+    /// the ending pool.
+    async fn let_go(&self, account: &ExistingAccount, lease: LeaseId) -> Result<(), TargetError> {
+        let _ = (account, lease);
+        Ok(())
+    }
 
     /// Takes groups from an existing account and verifies that; the account, what it owns and its other groups stay. A group that it
-    /// is no member of, or that does not exist, is success. `false`: there is no such account. Uses the ending pool, like what follows.
+    /// is no member of, or that does not exist, is success. The server holds them for no lease any more. `false`: there is no such account. Uses the ending pool, like what follows.
     async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError>;
 
     /// Ends the live sessions of an existing account and looks again. Called until none remains that was there at the first call:

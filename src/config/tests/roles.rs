@@ -35,12 +35,18 @@ fn an_elevation_is_read_whole() {
     let lines = "kind = \"elevation\"\nmember_of = [\"w\"]\naccounts = { \"alice@example.com\" = \"alice\", bob = \"bob\" }\n\
                  expiry = \"issuer\"\nend_sessions = false\nallow = [\"*\"]";
     for target in ["orders", "billing", "stock"] {
-        let Access::Elevation { accounts, end_sessions } = role(&on(target, lines)).access else { panic!() };
+        let Access::Elevation { accounts, end_sessions, ends_by_itself } = role(&on(target, lines)).access
+        else {
+            panic!()
+        };
+        assert!(!ends_by_itself);
         let accounts: Vec<_> =
             accounts.iter().map(|(who, account)| (who.as_str(), account.as_str())).collect();
         assert_eq!(accounts, [("alice@example.com", "alice"), ("bob", "bob")]);
         assert!(!end_sessions);
     }
+    let by_itself = role(&on("stock", &lines.replace("expiry = \"issuer\"\n", ""))).access;
+    assert!(matches!(by_itself, Access::Elevation { ends_by_itself: true, .. }));
     assert_eq!(role(&on("orders", "member_of = [\"a\"]\nallow = [\"*\"]")).access, Access::Ephemeral);
 }
 
@@ -54,7 +60,7 @@ fn what_is_wrong_with_an_elevation_is_refused() {
         (format!("{good}accounts = {{ alice = \"mf_alice\" }}"), "begins with mf_ is one that Mayfly makes"),
         (format!("{good}accounts = {{ alice = \"\" }}"), "1 to 80 bytes without control characters"),
         (format!("{good}accounts = {{ \"a b\" = \"alice\" }}"), "accounts"),
-        (format!("{good}{accounts}").replace("issuer", "server"), "expiry: no server takes groups back"),
+        (format!("{good}{accounts}").replace("issuer", "server"), "expiry: PostgreSQL takes no groups back"),
         (format!("{good}{accounts}").replace("[\"w\"]", "[]"), "member_of: an elevation gives groups"),
         (
             format!("{good}{accounts}owned_objects = \"drop\""),

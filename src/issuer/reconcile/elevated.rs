@@ -11,6 +11,7 @@ use super::{
 use crate::{
     audit::{Actor, Draft},
     domain::{Elevation, EndCause, ExistingAccount, Lease, LeaseEvent, LeaseId, LeaseState},
+    issuer::give_again,
     store::{Changes, Committed, Document, Kept, Listing, StoreError, document, documents},
     target::{OnDrift, TargetError},
 };
@@ -131,7 +132,8 @@ impl Reconciler {
             _ if !run.acts() => Answer::Reported,
             OnDrift::Report => Answer::Reported,
             OnDrift::PutRight => {
-                let put = run.target.elevate(&books.account, missing).await;
+                let held = (&books.kept.document, &books.account);
+                let put = give_again(&*self.store, &*run.target, held, missing).await?;
                 self.mended(run, books, (first.id, "lease.put_right", &what), put).await?
             }
             OnDrift::End => {

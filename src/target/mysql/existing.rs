@@ -1,10 +1,6 @@
-//! Existing accounts: what they are members of, and giving and taking that.
-//!
-//! Their default roles are their own and stay as they are: whoever is elevated says `SET ROLE`, unless the server activates all roles
-//! on login (`activate_all_roles_on_login`, MySQL). An open session keeps a role that was taken away, so sessions are ended.
+//! Existing accounts: how they stand, and their sessions.
 
 use super::{
-    errors::{self, Step},
     flavour::Flavour,
     found::STANDING,
     handed,
@@ -98,51 +94,6 @@ pub(super) async fn state(
     let member_of: Vec<String> = link.ask(STANDING, &memberships).await?;
     let member_of = member_of.into_iter().collect();
     Ok(Some(ExistingState { member_of, barred, may_log_in: !locked, expires_at: None }))
-}
-
-/// Makes the account a member of groups; of what it is a member already it stays one.
-pub(super) async fn elevate(
-    link: &mut Link<'_>,
-    account: &ExistingAccount,
-    groups: &[String],
-) -> Result<(), TargetError> {
-    let place = Place::of(account)?;
-    for group in groups {
-        let statement = format!("GRANT {} TO {}", quote::identifier(group)?, place.whole);
-        let Err(failure) = link.run(&statement).await else { continue };
-        let error = errors::explain(failure.during(Step::Join(group.clone())), link.server());
-        if !error.outcome_is_unknown() && state(link, account).await?.is_none() {
-            let message = format!("the account {account} does not exist");
-            return Err(TargetError::new(TargetErrorKind::Missing, message).caused_by(error));
-        }
-        return Err(error);
-    }
-    Ok(())
-}
-
-/// Takes groups away from the account, and verifies that. Whether the account exists.
-pub(super) async fn strip(
-    link: &mut Link<'_>,
-    account: &ExistingAccount,
-    groups: &[String],
-) -> Result<bool, TargetError> {
-    let place = Place::of(account)?;
-    for _ in 0..2 {
-        let Some(state) = state(link, account).await? else { return Ok(false) };
-        let held: Vec<&String> = groups.iter().filter(|group| state.member_of.contains(*group)).collect();
-        if held.is_empty() {
-            return Ok(true);
-        }
-        for group in held {
-            let statement = format!("REVOKE {} FROM {}", quote::identifier(group)?, place.whole);
-            let outcome = link.run(&statement).await;
-            outcome.map_err(|failure| {
-                errors::explain(failure.during(Step::Join(group.clone())), link.server())
-            })?;
-        }
-    }
-    let message = format!("the account {account} is still a member of a group that was taken from it");
-    Err(TargetError::new(TargetErrorKind::Refused, message))
 }
 
 /// Ends the sessions there are under the account's name, at whatever host, and waits until those are gone: others may begin meanwhile.

@@ -8,6 +8,7 @@
 mod census;
 mod connect;
 mod create;
+mod elevated;
 mod end;
 mod errors;
 mod examine;
@@ -41,10 +42,11 @@ use jiff::Timestamp;
 
 use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool, switch::Keeper};
 use super::{
-    ClockOffset, Examination, ExistingState, Expiry, HandedOut, LeasedAccount, NewAccount, PoolUse, Secret,
-    ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError, TargetSettings, Which,
+    ClockOffset, Elevated, Examination, ExistingState, Expiry, HandedOut, LeasedAccount, NewAccount, PoolUse,
+    Secret, ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError, TargetSettings,
+    Which,
 };
-use crate::domain::{Account, Drift, ExistingAccount, FoundAccount, ObjectCounts, Password, Role};
+use crate::domain::{Account, Drift, ExistingAccount, FoundAccount, LeaseId, ObjectCounts, Password, Role};
 
 /// A MySQL or MariaDB server.
 pub struct Mysql {
@@ -191,16 +193,36 @@ impl Target for Mysql {
         link.release(outcome)
     }
 
-    async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError> {
+    async fn elevate(&self, elevated: Elevated<'_>) -> Result<(), TargetError> {
         let mut link = self.issuing.acquire().await?;
-        let outcome =
-            within(self.settings.pool.statement, existing::elevate(&mut link, account, groups)).await;
+        // Who agrees for the whole target that nothing expires by itself need not do so for each role.
+        let expiry = if self.settings.expiry == Expiry::Issuer { Expiry::Issuer } else { elevated.expiry };
+        let outcome = elevated::elevate(&mut link, Elevated { expiry, ..elevated }, &self.settings.name);
+        let outcome = within(self.settings.pool.statement, outcome).await;
         link.release(outcome.map_err(TargetError::after_sending))
+    }
+
+    async fn keep_until(
+        &self,
+        account: &ExistingAccount,
+        lease: LeaseId,
+        expires_at: Timestamp,
+    ) -> Result<(), TargetError> {
+        let mut link = self.issuing.acquire().await?;
+        let outcome = elevated::keep_until(&mut link, account, lease, expires_at);
+        let outcome = within(self.settings.pool.statement, outcome).await;
+        link.release(outcome)
+    }
+
+    async fn let_go(&self, account: &ExistingAccount, lease: LeaseId) -> Result<(), TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, elevated::let_go(&mut link, account, lease)).await;
+        link.release(outcome)
     }
 
     async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError> {
         let mut link = self.ending.acquire().await?;
-        let outcome = within(self.settings.pool.statement, existing::strip(&mut link, account, groups)).await;
+        let outcome = within(self.settings.pool.statement, elevated::strip(&mut link, account, groups)).await;
         link.release(outcome)
     }
 

@@ -40,9 +40,9 @@ use self::{
     pool::Pool,
 };
 use super::{
-    ClockOffset, Examination, ExistingState, Finding, HandedOut, LeasedAccount, NewAccount, PoolUse, Secret,
-    ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError, TargetErrorKind,
-    TargetSettings, Verifier, Which, generate_password,
+    ClockOffset, Elevated, Examination, ExistingState, Finding, HandedOut, LeasedAccount, NewAccount,
+    PoolUse, Secret, ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError,
+    TargetErrorKind, TargetSettings, Verifier, Which, generate_password,
 };
 use crate::{
     domain::{Account, Drift, Engine, ExistingAccount, FoundAccount, ObjectCounts, Password, Role},
@@ -215,9 +215,10 @@ impl Target for Postgres {
         Ok(state.map(|state| ExistingState { expires_at: state.expires_at.map(on_our_clock), ..state }))
     }
 
-    async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError> {
+    async fn elevate(&self, elevated: Elevated<'_>) -> Result<(), TargetError> {
         let mut connection = self.issuing.get().await?;
-        existing::elevate(&mut connection, account.name(), groups).await.map_err(TargetError::after_sending)
+        let done = existing::elevate(&mut connection, elevated.account.name(), elevated.groups).await;
+        done.map_err(TargetError::after_sending)
     }
 
     async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError> {

@@ -1,5 +1,6 @@
 //! Leases on accounts that were there before Mayfly: elevations and checkouts.
 
+mod by_itself;
 mod checkout;
 mod elevation;
 mod handed;
@@ -190,6 +191,7 @@ impl Person {
             access: Access::Elevation {
                 accounts: [("alice".parse().unwrap(), self.account.clone())].into(),
                 end_sessions: true,
+                ends_by_itself: self.database.engine != Engine::Postgres,
             },
             ..self.database.reading_role(name, "shop")
         }

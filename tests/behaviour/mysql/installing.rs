@@ -107,6 +107,7 @@ async fn everything(engine: Engine) {
     the_second_version_is_upgraded_in_place(&own).await;
     a_newer_version_is_left_alone(&own).await;
     its_definer_is_never_locked(&own).await;
+    what_the_switch_cannot_take_back_is_told(&own).await;
     a_tampered_event_is_put_right(&own).await;
     a_missing_definer_is_replaced(&own).await;
     what_is_missing_altogether_is_installed(&own).await;
@@ -193,6 +194,7 @@ async fn the_second_version_is_upgraded_in_place(own: &Own) {
     let until = SystemClock.now() + std::time::Duration::from_secs(600);
     let handed = HandedOut { account: &account, lease: before.lease, expires_at: until };
     own.as_root("ALTER TABLE mayfly.accounts DROP COLUMN kind").await;
+    own.as_root("DROP TABLE mayfly.elevations").await;
     own.alter("COMMENT 'mayfly switch, version 2'").await;
     own.is_well().await;
     let target = own.target();
@@ -217,13 +219,36 @@ async fn the_second_version_is_upgraded_in_place(own: &Own) {
     assert!(carefree.check_in(&account).await.unwrap());
     assert_eq!(
         own.installs().await,
-        "gave the table mayfly.accounts a place for accounts that are handed out; upgraded the event mayfly.expire from \
-         version 2 to 3"
+        "gave the table mayfly.accounts a place for accounts that are handed out; created the table mayfly.elevations; \
+         upgraded the event mayfly.expire from version 2 to 3"
     );
     own.is_well().await;
     assert!(own.has_expiry(&before).await, "what was there is kept");
     own.target().check_out(handed, &before.secret).await.unwrap();
     assert!(own.target().check_in(&account).await.unwrap());
+}
+
+async fn what_the_switch_cannot_take_back_is_told(own: &Own) {
+    own.as_root("CREATE ROLE precious").await;
+    own.as_root("GRANT precious TO somebody@localhost").await;
+    own.as_root(
+        "INSERT INTO mayfly.elevations (user, host, role, lease, expires_at, ends_sessions) \
+         VALUES ('somebody', 'localhost', 'precious', 'l', UTC_TIMESTAMP(6) - INTERVAL 11 SECOND, TRUE)",
+    )
+    .await;
+    eventually("the switch says what is the matter", async || {
+        own.root_knows("SELECT trouble FROM mayfly.elevations WHERE trouble IS NOT NULL").await
+    })
+    .await;
+    let examination = own.target().examine(&[]).await;
+    let found =
+        examination.findings.into_iter().find(|finding| finding.summary.contains("has not taken back 1"));
+    own.as_root(found.unwrap().remedy.unwrap()).await;
+    eventually("it takes it back", async || {
+        own.root_knows("SELECT revoked_at FROM mayfly.elevations WHERE revoked_at IS NOT NULL").await
+    })
+    .await;
+    own.is_well().await;
 }
 
 /// Whoever may write to the table locks nobody out who could put it right.
@@ -289,7 +314,7 @@ async fn what_is_missing_altogether_is_installed(own: &Own) {
     let done = own.installs().await;
     assert_eq!(
         done,
-        "created the table mayfly.accounts; created the table mayfly.server; drew an identity for the server and its \
+        "created the table mayfly.accounts; created the table mayfly.elevations; created the table mayfly.server; drew an identity for the server and its \
          replicas; created the event mayfly.expire, version 3"
     );
     own.is_well().await;

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod creating;
+mod elevating;
 mod ending;
 mod examining;
 mod faults;

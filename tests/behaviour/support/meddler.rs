@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use mayfly::{
     domain::{Account, Drift, ExistingAccount, FoundAccount, LeaseId, ObjectCounts, Password, Role},
     target::{
-        Examination, ExistingState, HandedOut, LeasedAccount, NewAccount, Secret, ServerVersion, Session,
-        SessionsEnded, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Which,
+        Elevated, Examination, ExistingState, HandedOut, LeasedAccount, NewAccount, Secret, ServerVersion,
+        Session, SessionsEnded, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Which,
     },
 };
 use tokio::sync::Semaphore;
@@ -244,9 +244,21 @@ impl Target for Meddler {
         self.inner.existing(account).await
     }
 
-    async fn elevate(&self, account: &ExistingAccount, groups: &[String]) -> Result<(), TargetError> {
-        let none = LeaseId::new(Timestamp::UNIX_EPOCH, 0);
-        self.around(Step::Elevate, none, || self.inner.elevate(account, groups)).await
+    async fn elevate(&self, elevated: Elevated<'_>) -> Result<(), TargetError> {
+        self.around(Step::Elevate, elevated.lease, || self.inner.elevate(elevated)).await
+    }
+
+    async fn keep_until(
+        &self,
+        account: &ExistingAccount,
+        lease: LeaseId,
+        expires_at: Timestamp,
+    ) -> Result<(), TargetError> {
+        self.inner.keep_until(account, lease, expires_at).await
+    }
+
+    async fn let_go(&self, account: &ExistingAccount, lease: LeaseId) -> Result<(), TargetError> {
+        self.inner.let_go(account, lease).await
     }
 
     async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError> {

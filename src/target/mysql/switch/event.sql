@@ -69,4 +69,75 @@ BEGIN
     DELETE FROM mayfly.accounts
     WHERE expires_at < UTC_TIMESTAMP(6) - INTERVAL 30 DAY AND locked_at IS NOT NULL;
   END IF;
+  BEGIN
+    DECLARE given varchar(128);
+    DECLARE code int;
+    DECLARE words text;
+    DECLARE lapsed CURSOR FOR
+      SELECT DISTINCT e.user, e.host, e.role FROM mayfly.elevations e
+      WHERE e.revoked_at IS NULL AND e.expires_at <= UTC_TIMESTAMP(6)
+      AND LEFT(own, CHAR_LENGTH(e.user) + 1) <> CONCAT(e.user, '@')
+      AND NOT EXISTS (SELECT 1 FROM mayfly.elevations o WHERE o.user = e.user AND o.host = e.host AND o.role = e.role
+                      AND o.revoked_at IS NULL AND o.expires_at > UTC_TIMESTAMP(6))
+      LIMIT 1000;
+    DECLARE elevated CURSOR FOR
+      SELECT DISTINCT p.ID FROM information_schema.PROCESSLIST p
+      JOIN mayfly.elevations e ON e.user = CONVERT(p.USER USING utf8mb4) COLLATE utf8mb4_bin
+      WHERE e.revoked_at > UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND e.ends_sessions AND p.ID <= e.sessions_to;
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN END;
+    SET finished = FALSE;
+    OPEN lapsed;
+    revoking: LOOP
+      FETCH lapsed INTO due_user, due_host, given;
+      IF finished OR SYSDATE(6) > began + INTERVAL 800000 MICROSECOND THEN
+        LEAVE revoking;
+      END IF;
+      SET code = 0, words = NULL;
+      SET @mayfly = CONCAT('REVOKE ', QUOTE(given), ' FROM ', QUOTE(due_user), '@', QUOTE(due_host));
+      IF NOT EXISTS (SELECT 1 FROM mayfly.elevations WHERE user = due_user AND host = due_host AND role = given
+                     AND revoked_at IS NULL AND expires_at > UTC_TIMESTAMP(6)) THEN
+        BEGIN
+          DECLARE EXIT HANDLER FOR SQLEXCEPTION
+            GET DIAGNOSTICS CONDITION 1 code = MYSQL_ERRNO, words = MESSAGE_TEXT;
+          PREPARE take_role FROM @mayfly;
+          EXECUTE take_role;
+          DEALLOCATE PREPARE take_role;
+        END;
+        IF code IN (0, 1396, 1959, 1962, 3162, 3523, 3530) THEN
+          UPDATE mayfly.elevations SET revoked_at = UTC_TIMESTAMP(6), trouble = NULL,
+            sessions_to = (SELECT COALESCE(MAX(ID), 0) FROM information_schema.PROCESSLIST)
+          WHERE user = due_user AND host = due_host AND role = given
+          AND revoked_at IS NULL AND expires_at <= UTC_TIMESTAMP(6);
+        ELSE
+          UPDATE mayfly.elevations SET trouble = LEFT(words, 255)
+          WHERE user = due_user AND host = due_host AND role = given AND revoked_at IS NULL;
+        END IF;
+        IF EXISTS (SELECT 1 FROM mayfly.elevations WHERE user = due_user AND host = due_host AND role = given
+                   AND revoked_at IS NULL AND expires_at > UTC_TIMESTAMP(6)) THEN
+          SET @mayfly = CONCAT('GRANT ', QUOTE(given), ' TO ', QUOTE(due_user), '@', QUOTE(due_host));
+          PREPARE give_role FROM @mayfly;
+          EXECUTE give_role;
+          DEALLOCATE PREPARE give_role;
+        END IF;
+      END IF;
+    END LOOP;
+    CLOSE lapsed;
+    IF EXISTS (SELECT 1 FROM mayfly.elevations
+               WHERE revoked_at > UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND ends_sessions) THEN
+      SET finished = FALSE;
+      OPEN elevated;
+      ending: LOOP
+        FETCH elevated INTO session;
+        IF finished THEN
+          LEAVE ending;
+        END IF;
+        BEGIN
+          DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END;
+          KILL CONNECTION session;
+        END;
+      END LOOP;
+      CLOSE elevated;
+      DELETE FROM mayfly.elevations WHERE revoked_at < UTC_TIMESTAMP(6) - INTERVAL 1 DAY;
+    END IF;
+  END;
 END

@@ -9,7 +9,7 @@ use crate::{
     target::{
         Expiry, Finding, TargetError,
         mysql::{
-            Mysql, connect::Server, examine::held, flavour::Flavour, grants::Grants, identity, link::Link,
+            Mysql, connect::Server, examine::held, grants::Grants, identity, link::Link,
             privileges::Privilege,
         },
     },
@@ -41,7 +41,7 @@ pub(in crate::target::mysql) async fn findings(
     }
     let Some(definer) = seen.definer() else { return Ok(findings) };
     findings.push(held(&Privilege::Expiries, grants, link));
-    findings.extend(definer_findings(link, definer, target.flavour).await?);
+    findings.extend(definer_findings(link, definer, roles).await?);
     findings.extend(old_finding(target, link, &seen, roles));
     if seen.is_newer() {
         findings.push(Finding::warning("the dead-man's switch is of a later version than this Mayfly knows"));
@@ -57,6 +57,7 @@ pub(in crate::target::mysql) async fn findings(
         findings.push(Finding::problem(words).mended_by(remedy));
     }
     findings.extend(overdue_finding(link, &seen).await?);
+    findings.extend(overdue_elevations(link, &seen).await);
     Ok(findings)
 }
 
@@ -66,18 +67,20 @@ fn old_finding(target: &Mysql, link: &Link<'_>, seen: &Switch, roles: &[&Role]) 
     if seen.trouble(link, &target.settings.name, MARKS).is_some() {
         return None;
     }
-    let hands_out = roles.iter().any(|role| matches!(role.access, Access::Checkout { .. }));
+    let hands_out = roles.iter().any(|role| {
+        matches!(role.access, Access::Checkout { .. } | Access::Elevation { ends_by_itself: true, .. })
+    });
     let finding = match (seen.trouble(link, &target.settings.name, KINDS), target.settings.expiry) {
         (Some(trouble), Expiry::Server) if hands_out => Finding::problem(format!(
-            "no existing account is handed out, as it would not expire: {}",
+            "no existing account is handed out or elevated, as that would not expire: {}",
             trouble.words
         )),
         (Some(trouble), Expiry::Issuer) if hands_out => Finding::warning(format!(
-            "while Mayfly is down, existing accounts that are handed out do not expire: {}",
+            "while Mayfly is down, existing accounts stay handed out or elevated: {}",
             trouble.words
         )),
         _ => Finding::warning(format!(
-            "the dead-man's switch is of version {version}, which does not serve existing accounts that are handed out"
+            "the dead-man's switch is of version {version}, which does not serve existing accounts"
         )),
     };
     Some(finding.mended_by(install(&target.settings.name)))
@@ -87,7 +90,7 @@ fn old_finding(target: &Mysql, link: &Link<'_>, seen: &Switch, roles: &[&Role]) 
 async fn definer_findings(
     link: &mut Link<'_>,
     definer: &str,
-    flavour: Flavour,
+    roles: &[&Role],
 ) -> Result<Vec<Finding>, TargetError> {
     if definer == link.server().administrator {
         return Ok(Vec::new());
@@ -96,7 +99,8 @@ async fn definer_findings(
     let lines = sets.into_iter().flatten().filter_map(|row| row.get_opt::<String, _>(0)?.ok());
     let grants = Grants::read(&lines.collect::<Vec<_>>());
     let server = Server { administrator: definer.to_owned(), ..link.server().clone() };
-    let runs_with = [
+    let flavour = link.server().flavour;
+    let mut runs_with = vec![
         Privilege::CreateUser,
         Privilege::SeeSessions,
         Privilege::EndSessions,
@@ -105,6 +109,10 @@ async fn definer_findings(
         Privilege::watching("UPDATE"),
         Privilege::watching("DELETE"),
     ];
+    for role in roles.iter().filter(|role| matches!(role.access, Access::Elevation { .. })) {
+        let hands = role.member_of.iter().map(|group| Privilege::Hand(group.clone()));
+        runs_with.extend(hands.filter(|hands| !runs_with.contains(hands)).collect::<Vec<_>>());
+    }
     let lacking = runs_with.iter().filter(|needed| !needed.is_held(&grants, flavour));
     let grants: Vec<String> = lacking.map(|needed| needed.grant(&server)).collect();
     if grants.is_empty() {
@@ -135,4 +143,28 @@ async fn overdue_finding(link: &mut Link<'_>, seen: &Switch) -> Result<Option<Fi
     Ok((overdue > 0).then(|| {
         Finding::problem(format!("the dead-man's switch has not locked {overdue} expired accounts{trouble}"))
     }))
+}
+
+/// Elevations the switch ought to have ended by now.
+async fn overdue_elevations(link: &mut Link<'_>, seen: &Switch) -> Option<Finding> {
+    if seen.registry() != Registry::Whole {
+        return None;
+    }
+    let question = "SELECT COUNT(*), MAX(role), MAX(trouble) FROM mayfly.elevations e \
+         WHERE expires_at < UTC_TIMESTAMP(6) - INTERVAL 10 SECOND AND revoked_at IS NULL AND NOT EXISTS \
+         (SELECT 1 FROM mayfly.elevations o WHERE o.user = e.user AND o.host = e.host AND o.role = e.role \
+          AND o.revoked_at IS NULL AND o.expires_at > UTC_TIMESTAMP(6))";
+    let rows = link.batch(&[question.to_owned()]).await.ok()?;
+    let row = rows.into_iter().flatten().next()?;
+    let overdue: u64 = row.get_opt(0)?.ok()?;
+    if overdue == 0 {
+        return None;
+    }
+    let text = |column| row.get_opt::<Option<String>, usize>(column)?.ok()?;
+    let trouble = text(2).map_or(String::new(), |trouble| format!(" ({trouble})"));
+    let words = format!(
+        "the dead-man's switch has not taken back {overdue} roles that were given for a while{trouble}"
+    );
+    let definer = Server { administrator: seen.definer()?.to_owned(), ..link.server().clone() };
+    Some(Finding::problem(words).mended_by(Privilege::Hand(text(1)?).grant(&definer)))
 }

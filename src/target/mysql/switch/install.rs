@@ -1,8 +1,8 @@
 //! Installing and upgrading the switch, by the administration account or as SQL for somebody else.
 
 use super::{
-    ADD_KINDS, ADD_MARKS, CREATE_SCHEMA, CREATE_SERVER, CREATE_TABLE, DRAW_IDENTITY, EVENT, Registry, SCHEMA,
-    Switch, VERSION, look,
+    ADD_KINDS, ADD_MARKS, CREATE_ELEVATIONS, CREATE_SCHEMA, CREATE_SERVER, CREATE_TABLE, DRAW_IDENTITY,
+    EVENT, Registry, SCHEMA, Switch, VERSION, look,
 };
 use crate::target::{
     TargetError, TargetErrorKind,
@@ -62,6 +62,10 @@ async fn install_tables(link: &mut Link<'_>) -> Result<Vec<String>, TargetError>
         run(link, change).await?;
         done.push(format!("gave the table mayfly.accounts a place for {what}"));
     }
+    if !tables.elevations {
+        run(link, CREATE_ELEVATIONS).await?;
+        done.push("created the table mayfly.elevations".to_owned());
+    }
     if !tables.server {
         run(link, CREATE_SERVER).await?;
         done.push("created the table mayfly.server".to_owned());
@@ -96,6 +100,7 @@ fn compose(server: &Server, seen: &Switch, tables: Tables) -> String {
     lines.push(Privilege::Expiries.grant(server));
     lines.push(format!("{CREATE_SCHEMA};"));
     lines.push(format!("{CREATE_TABLE};"));
+    lines.push(format!("{CREATE_ELEVATIONS};"));
     lines.extend(tables.additions().iter().map(|(change, _)| format!("{change};")));
     lines.push(format!("{CREATE_SERVER};"));
     lines.extend(DRAW_IDENTITY.map(|statement| format!("{statement};")));
@@ -125,6 +130,7 @@ fn refuse_newer(seen: &Switch) -> Result<(), TargetError> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Tables {
     accounts: Registry,
+    elevations: bool,
     server: bool,
 }
 
@@ -142,7 +148,7 @@ impl Tables {
             [true, false, _] => Registry::WithoutMarks,
             [false, ..] => Registry::Absent,
         };
-        Ok(Self { accounts, server: has("server", "identity") })
+        Ok(Self { accounts, elevations: has("elevations", "role"), server: has("server", "identity") })
     }
 
     /// What an older table of accounts lacks, and what for.
@@ -198,7 +204,8 @@ mod tests {
             include_str!("../../../../deploy/init/mariadb.sh"),
         ] {
             let [variable, draw] = DRAW_IDENTITY;
-            for statement in [CREATE_SCHEMA, CREATE_TABLE, CREATE_SERVER, variable, draw, EVENT] {
+            let tables = [CREATE_SCHEMA, CREATE_TABLE, CREATE_ELEVATIONS, CREATE_SERVER];
+            for statement in tables.into_iter().chain([variable, draw, EVENT]) {
                 assert!(script.contains(statement), "deploy/init does not have:\n{statement}");
             }
         }

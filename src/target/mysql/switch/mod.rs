@@ -4,11 +4,11 @@
 //! own clock in UTC, and an event that looks every second for what is due. The event runs with the rights of its definer,
 //! which are those of the administration account that installed it, and touches no account whose name lacks Mayfly's
 //! mark unless its row says that Mayfly hands it out, and never its definer. Its version is in its comment. Besides, the schema holds what the server is known by, which its replicas share.
-//! What it is made of is in `table.sql`, `server.sql` and `event.sql`; `docs/dead-mans-switch.md` shows the same for those
+//! What it is made of is in `table.sql`, `elevations.sql`, `server.sql` and `event.sql`; `docs/dead-mans-switch.md` shows the same for those
 //! who install it by hand.
 //!
-//! Version 2 added the accounts' marks and the server's identity, version 3 accounts that were there before Mayfly and are handed
-//! out. The event is what bears the version, so it is altered last.
+//! Version 2 added the accounts' marks and the server's identity, version 3 accounts that were there before Mayfly: those that
+//! are handed out, and roles that others of them have for a while. The event is what bears the version, so it is altered last.
 
 mod examine;
 mod install;
@@ -31,6 +31,7 @@ const COMMENT: &str = "mayfly switch, version ";
 
 const CREATE_SCHEMA: &str = "CREATE DATABASE IF NOT EXISTS mayfly CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 const CREATE_TABLE: &str = include_str!("table.sql");
+const CREATE_ELEVATIONS: &str = include_str!("elevations.sql");
 const CREATE_SERVER: &str = include_str!("server.sql");
 /// From version 1 to 2; neither server says `IF NOT EXISTS` of a column in the same words.
 const ADD_MARKS: &str =
@@ -50,6 +51,7 @@ pub const STATEMENTS: &[&str] = &[
     super::connect::SQL_MODE,
     CREATE_SCHEMA,
     CREATE_TABLE,
+    CREATE_ELEVATIONS,
     CREATE_SERVER,
     DRAW_IDENTITY[0],
     DRAW_IDENTITY[1],
@@ -68,6 +70,7 @@ mod tests {
     #[test]
     fn the_event_bears_this_version() {
         assert!(EVENT.contains(&format!("COMMENT '{COMMENT}{VERSION}' DO\n")));
+        assert!(!EVENT.contains(['`', '$', '\\']), "it stands in shell scripts, where these mean something");
         assert!(body().starts_with("BEGIN\n") && body().ends_with("END"));
     }
 
