@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     ClaimRequest, Issued, Issuer, Refusal, RefusalKind,
-    request::{TRIES, check_text, contended, from, grant_draft, request_draft},
+    request::{TRIES, check_text, check_ticket, contended, from, grant_draft, request_draft},
 };
 use crate::{
     audit::Draft,
@@ -91,7 +91,7 @@ impl Issuer {
 
     fn terms_of_break_glass(&self, wanted: &BreakGlass, role: &Role) -> Result<RequestTerms, Refusal> {
         check_text("reason", &wanted.reason)?;
-        check_text("ticket", wanted.ticket.as_deref().unwrap_or_default())?;
+        check_ticket(wanted.ticket.as_deref())?;
         if wanted.reason.trim().is_empty() {
             return Err(Refusal::invalid("reason", "say why: it will be looked at afterwards"));
         }

@@ -20,7 +20,7 @@ pub use look::{RequestFilter, SeenRequest};
 pub use review::NewReview;
 pub(super) use settings::from;
 pub use settings::{BreakGlassSettings, RequestSettings, RequestSettingsHandle};
-pub(super) use terms::{check_text, check_words};
+pub(super) use terms::{check_text, check_ticket, check_words};
 
 use std::{sync::Arc, time::Duration};
 

@@ -30,17 +30,23 @@ pub(in crate::issuer) fn check_text(field: &'static str, text: &str) -> Result<(
     Ok(())
 }
 
-/// The texts of a request.
-pub(in crate::issuer) fn check_words(new: &NewRequest) -> Result<(), Refusal> {
-    check_text("justification", &new.justification)?;
-    if let Some(ticket) = &new.ticket
-        && (ticket.len() > 4 * TICKET_LIMIT
-            || ticket.chars().count() > TICKET_LIMIT
-            || ticket.chars().any(char::is_control))
+/// A ticket, if there is one.
+pub(in crate::issuer) fn check_ticket(ticket: Option<&str>) -> Result<(), Refusal> {
+    let ticket = ticket.unwrap_or_default();
+    if ticket.len() > 4 * TICKET_LIMIT
+        || ticket.chars().count() > TICKET_LIMIT
+        || ticket.chars().any(char::is_control)
     {
         let message = format!("a ticket is at most {TICKET_LIMIT} characters on one line");
         return Err(Refusal::invalid("ticket", message));
     }
+    Ok(())
+}
+
+/// The texts of a request.
+pub(in crate::issuer) fn check_words(new: &NewRequest) -> Result<(), Refusal> {
+    check_text("justification", &new.justification)?;
+    check_ticket(new.ticket.as_deref())?;
     let sound = |key: &String| {
         (1..=KEY_LIMIT).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
     };
