@@ -7,7 +7,7 @@ use crate::{
         Issuer, NewRequest, Refusal, RefusalKind, Requested,
         request::{Draught, check_words, from},
     },
-    store::{Kept, Listing, UNDECIDED_EXTENSION, documents},
+    store::{Changes, Kept, Listing, UNDECIDED_EXTENSION, documents},
 };
 
 /// More time that somebody asks for.
@@ -86,6 +86,22 @@ impl Issuer {
         self.make(caller, &role, draught, new.ttl).await
     }
 
+    /// Of several who ask for more time under a grant at the same moment, one is first, and the others find what he asked for. What is
+    /// returned goes into the transaction that relies on being first.
+    pub(in crate::issuer) async fn first_to_extend(
+        &self,
+        grant: &GrantId,
+        open: Changes,
+    ) -> Result<Result<Changes, Request>, Refusal> {
+        // In this order: who comes in between changes the grant.
+        let kept = self.kept_grant(*grant).await?;
+        let kept = kept.ok_or_else(|| Refusal::not_found(format!("there is no grant {grant}")))?;
+        match self.waiting_extension(grant).await? {
+            Some(waiting) => Ok(Err(waiting)),
+            None => Ok(Ok(open.replace(&kept.document, kept.revision)?)),
+        }
+    }
+
     async fn waiting_extension(&self, grant: &GrantId) -> Result<Option<Request>, Refusal> {
         let id = grant.to_string();
         let listing = Listing { by: Some((UNDECIDED_EXTENSION, &id)), before: None, limit: 1 };
@@ -95,7 +111,10 @@ impl Issuer {
 }
 
 /// One at a time: two that are approved would add up to more than either reviewer saw.
-fn same_extension(waiting: Request, terms: &RequestTerms) -> Result<Requested, Refusal> {
+pub(in crate::issuer) fn same_extension(
+    waiting: Request,
+    terms: &RequestTerms,
+) -> Result<Requested, Refusal> {
     if waiting.terms == *terms {
         return Ok(Requested { request: waiting, grant: None, reused: true });
     }

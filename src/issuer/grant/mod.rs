@@ -11,6 +11,7 @@ mod tend;
 pub use admit::ClaimRequest;
 pub(super) use admit::{Admitted, Wanted};
 pub use extend::NewExtension;
+pub(super) use extend::same_extension;
 pub use look::GrantFilter;
 
 use super::Issuer;

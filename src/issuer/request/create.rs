@@ -11,7 +11,7 @@ use crate::{
         Grant, Request, RequestId, RequestKind, RequestState, RequestTerms, Requirement, Role, RoleName, Ttl,
     },
     identity::Caller,
-    issuer::{Issuer, Refusal, RefusalKind, facts::Facts},
+    issuer::{Issuer, Refusal, RefusalKind, facts::Facts, grant::same_extension},
     policy::Admission,
     store::{Changes, Committed, Kept, Listing, RequestKey, UNDECIDED_BY, document, documents},
 };
@@ -226,6 +226,13 @@ impl Issuer {
         requirement: Requirement,
         open: Changes,
     ) -> Result<Option<Requested>, Refusal> {
+        let open = match draught.kind {
+            RequestKind::Extension { extends } => match self.first_to_extend(&extends, open).await? {
+                Ok(open) => open,
+                Err(waiting) => return same_extension(waiting, &draught.terms).map(Some),
+            },
+            RequestKind::Access | RequestKind::BreakGlass => open,
+        };
         let now = self.clock.now();
         let mut request = self.drawn_up(caller, draught, requirement, now);
         request.remind_at = self.request_settings.current().remind_at(now);

@@ -159,6 +159,28 @@ async fn a_renewal_reaches_to_the_end_of_the_grant_and_an_extension_moves_that()
 }
 
 #[tokio::test]
+async fn of_extensions_asked_for_at_once_one_waits() {
+    let database = database().await;
+    let world = world(&database, reviewed(&database)).await;
+    let grant = world.granted(asking(600)).await;
+    claim(&world, &alice(), &grant).await.unwrap();
+    let alice = alice();
+    let asked = (0..8).map(|more| world.issuer.extend_grant(&alice, extension(&grant, 60 + more)));
+    let outcomes = future::join_all(asked).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    for refusal in outcomes.into_iter().filter_map(Result::err) {
+        assert_eq!(refusal.kind, RefusalKind::InProgress, "{refusal}");
+    }
+    assert_eq!(world.recorded("request.created").await, 2 + 7, "refusals are on record");
+    // The same asked for again is the same.
+    let same =
+        future::join_all((0..4).map(|_| world.issuer.extend_grant(&alice, extension(&grant, 60)))).await;
+    let ids: std::collections::BTreeSet<_> =
+        same.into_iter().flatten().map(|asked| asked.request.id).collect();
+    assert!(ids.len() <= 1, "{ids:?}");
+}
+
+#[tokio::test]
 async fn an_extension_that_nobody_decides_is_over_with_its_grant() {
     let database = database().await;
     let world = world(&database, reviewed(&database)).await;
