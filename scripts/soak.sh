@@ -14,7 +14,7 @@ script=${1:-soak}
 case $script in
     crash)
         test=crash::everything::killed_everywhere_and_at_any_moment_nothing_is_left_and_nothing_lost
-        shown='^(sweep|soak|crash): ' sound='^crash: '
+        shown='^(sweep|soak|model|crash): ' sound='^crash: '
         ;;
     ha) test=ha::soak::replicas_endure_everything shown='^ha: ' sound='^ha: .* 0 violations' ;;
     *) fail "what is to be soaked? Known are: crash ha" ;;

@@ -1,4 +1,4 @@
-//! What `make crash` runs: the whole sweep, then the soak, and one line about both.
+//! What `make crash` runs: the whole sweep, then the soak, then random histories of requests, and one line about all.
 //!
 //! `MAYFLY_CRASH_SEED` repeats the decisions of an earlier soak (not the machine's timing), `MAYFLY_CRASH_KILLS` says how many
 //! kills it has.
@@ -12,9 +12,13 @@ use mayfly::{
 };
 
 use super::{soak, sweep, worker::Tally};
+use crate::requests::model;
 
 /// Kills of a soak, unless told otherwise.
 const KILLS: u64 = 500;
+
+/// A history of requests has about so many crashes.
+const KILLS_OF_A_HISTORY: u64 = 10;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok().filter(|text| !text.is_empty())?;
@@ -33,7 +37,11 @@ async fn killed_everywhere_and_at_any_moment_nothing_is_left_and_nothing_lost() 
     println!("sweep: {} kills, {} cases failed {:?}", swept.kills, swept.failed.len(), swept.failed);
     println!("soak: {wanted} kills at random moments under load, seed {seed}");
     let soaked = soak::everywhere(wanted, seed).await;
-    let violated = !swept.failed.is_empty() || soaked.tally.is_none();
+    let count = wanted.div_ceil(KILLS_OF_A_HISTORY);
+    println!("model: {count} histories of requests, locks and crashes, seed {seed}");
+    let modelled = model::histories(count, seed).await;
+    println!("model: {:?}", modelled.unwrap_or_default());
+    let violated = !swept.failed.is_empty() || soaked.tally.is_none() || modelled.is_none();
     let Tally { issued, renewed, over } = soaked.tally.unwrap_or_default();
     let verdict = if violated { "VIOLATED: see the log" } else { "0 orphans, 0 lost" };
     println!(

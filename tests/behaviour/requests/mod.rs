@@ -6,7 +6,7 @@ mod claiming;
 mod clocks;
 mod departed;
 mod locked;
-mod model;
+pub(crate) mod model;
 mod reviewing;
 
 use std::{sync::Arc, time::Duration};

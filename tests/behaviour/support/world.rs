@@ -341,7 +341,8 @@ impl World {
         self.issuer.ended(id).await.unwrap()
     }
 
-    fn pass_to_next_attempt(&self, lease: &Lease) {
+    /// Moves the clock to the next attempt at an end that failed.
+    pub(crate) fn pass_to_next_attempt(&self, lease: &Lease) {
         if let LeaseState::Ending { next_attempt_at, attempts: 1.., .. } = lease.state
             && next_attempt_at > self.clock.now()
         {
