@@ -5,6 +5,7 @@ mod fields;
 mod identity;
 mod leases;
 mod limits;
+mod requests;
 mod rig;
 mod serving;
 mod signing_in;

@@ -12,7 +12,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use super::rig::{Api, bind, settings};
 use crate::support::{TestCertificates, world::World};
 
-fn files(certificates: &TestCertificates) -> TlsFiles {
+pub(super) fn files(certificates: &TestCertificates) -> TlsFiles {
     TlsFiles {
         certificate_file: certificates.file("server.crt"),
         key_file: certificates.file("server.key"),
@@ -21,7 +21,7 @@ fn files(certificates: &TestCertificates) -> TlsFiles {
     }
 }
 
-fn trusting(certificates: &TestCertificates) -> ClientTlsConfig {
+pub(super) fn trusting(certificates: &TestCertificates) -> ClientTlsConfig {
     let authority = fs::read(certificates.file("authority.crt")).unwrap();
     ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)).domain_name("localhost")
 }
