@@ -16,9 +16,10 @@ use super::{
 };
 
 impl Caller {
-    async fn reviewer(&self) -> Result<Caller, Status> {
+    /// Somebody else.
+    pub(crate) async fn reviewer(&self, name: &str) -> Result<Caller, Status> {
         let token = CreateTokenRequest {
-            principal: "reviewer".to_owned(),
+            principal: name.to_owned(),
             principal_kind: PrincipalKind::Human.into(),
             ..CreateTokenRequest::default()
         };
@@ -27,9 +28,16 @@ impl Caller {
         Ok(Caller::new(&self.address, &minted.secret))
     }
 
-    async fn ask(&self, role: &str, key: &str) -> Result<AccessRequest, Status> {
+    /// Asks for a role, for so many leases at once.
+    pub(crate) async fn ask_for(
+        &self,
+        role: &str,
+        key: &str,
+        parallel: u32,
+    ) -> Result<AccessRequest, Status> {
         let request = CreateRequestRequest {
             role: role.to_owned(),
+            parallel,
             ttl: Some(prost_types::Duration { seconds: LONG.into(), nanos: 0 }),
             idempotency_key: key.to_owned(),
             ..CreateRequestRequest::default()
@@ -38,13 +46,15 @@ impl Caller {
         Ok(answer(requests.create_request(self.with(request))).await?.request.unwrap())
     }
 
-    async fn request(&self, name: &str) -> Result<AccessRequest, Status> {
+    /// A request as it is.
+    pub(crate) async fn request(&self, name: &str) -> Result<AccessRequest, Status> {
         let mut requests = RequestServiceClient::new(self.channel.clone());
         let request = self.with(GetRequestRequest { name: name.to_owned() });
         Ok(answer(requests.get_request(request)).await?.request.unwrap())
     }
 
-    async fn approve(&self, name: &str) -> Result<AccessRequest, Status> {
+    /// Agrees to a request.
+    pub(crate) async fn approve(&self, name: &str) -> Result<AccessRequest, Status> {
         let review = ReviewRequestRequest {
             name: name.to_owned(),
             verdict: Verdict::Approve.into(),
@@ -54,7 +64,8 @@ impl Caller {
         Ok(answer(requests.review_request(self.with(review))).await?.request.unwrap())
     }
 
-    async fn claim(&self, grant: &str) -> Result<Held, Status> {
+    /// Claims a lease under a grant.
+    pub(crate) async fn claim(&self, grant: &str) -> Result<Held, Status> {
         let claim = ClaimGrantRequest { name: grant.to_owned(), ..ClaimGrantRequest::default() };
         let mut grants = GrantServiceClient::new(self.channel.clone());
         let claimed = answer(grants.claim_grant(self.with(claim))).await?;
@@ -62,7 +73,8 @@ impl Caller {
         Ok(Held::of(issued, "", LONG))
     }
 
-    async fn take_back(&self, grant: &str) -> Result<(), Status> {
+    /// Revokes a grant.
+    pub(crate) async fn take_back(&self, grant: &str) -> Result<(), Status> {
         let revoke = RevokeGrantRequest { name: grant.to_owned(), reason: "a test of crashes".to_owned() };
         let mut grants = GrantServiceClient::new(self.channel.clone());
         answer(grants.revoke_grant(self.with(revoke))).await.map(drop)
@@ -72,9 +84,9 @@ impl Caller {
 impl Story<'_> {
     /// Asked for, approved by another, claimed, used, and taken back.
     pub(super) async fn approval(&mut self, caller: &Caller, key: &str) -> Result<(), Status> {
-        let reviewer = caller.reviewer().await?;
+        let reviewer = caller.reviewer("reviewer").await?;
         // A repeated request is the same: whatever a crash left of it is gone on with.
-        let request = caller.ask(&self.place.reviewed, key).await?;
+        let request = caller.ask_for(&self.place.reviewed, key, 1).await?;
         let approved = match request.state() {
             RequestState::Pending => reviewer.approve(&request.name).await?,
             _ => request,
@@ -90,7 +102,7 @@ impl Story<'_> {
 
     /// Asked for, and never reviewed.
     pub(super) async fn neglect(&mut self, caller: &Caller, key: &str) -> Result<(), Status> {
-        let request = caller.ask(&self.place.reviewed, key).await?;
+        let request = caller.ask_for(&self.place.reviewed, key, 1).await?;
         while caller.request(&request.name).await?.state() == RequestState::Pending {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -17,6 +17,7 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt as _;
 
 use crate::support::world::{Database, Login};
 
@@ -31,7 +32,7 @@ const GRAIN: SignedDuration = SignedDuration::from_secs(2);
 pub(crate) struct Caller {
     /// Where the server is.
     pub(crate) address: String,
-    pub(super) channel: Channel,
+    pub(crate) channel: Channel,
     client: LeaseServiceClient<Channel>,
     bearer: MetadataValue<Ascii>,
 }
@@ -196,7 +197,8 @@ impl Caller {
         }
     }
 
-    pub(super) fn with<T>(&self, message: T) -> Request<T> {
+    /// A call of its own.
+    pub(crate) fn with<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.bearer.clone());
         request
@@ -278,9 +280,15 @@ impl Caller {
     }
 }
 
-pub(super) async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
+/// What a call comes to, within reasonable time.
+pub(crate) async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(answered) => answered.map(Response::into_inner),
         Err(_) => Err(Status::deadline_exceeded("the test waited long enough")),
     }
+}
+
+/// The reason a program is told when it is refused.
+pub(crate) fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }

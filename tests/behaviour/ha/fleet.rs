@@ -68,6 +68,8 @@ pub(super) struct Plan {
     pub(super) token: String,
     pub(super) store: StorePlace,
     pub(super) databases: Vec<Database>,
+    /// Further lines of everybody's configuration.
+    pub(super) more: String,
 }
 
 impl Plan {
@@ -119,18 +121,34 @@ impl Fleet {
         Some((Self::with(count, store, true).await, server))
     }
 
+    /// So many, with PostgreSQL as the only target and further lines in their configuration.
+    pub(super) async fn with_more(count: usize, more: impl FnOnce(&Plan) -> String) -> Option<Self> {
+        let server = shared_server(Engine::Postgres).await?;
+        let mut plan = Self::plan(StorePlace::on(server).await, false).await;
+        plan.more = more(&plan);
+        Some(Self::of(count, plan).await)
+    }
+
     async fn with(count: usize, store: StorePlace, all_engines: bool) -> Self {
+        Self::of(count, Self::plan(store, all_engines).await).await
+    }
+
+    async fn plan(store: StorePlace, all_engines: bool) -> Plan {
         let mut databases = databases().await;
         databases.retain(|database| all_engines || database.engine == Engine::Postgres);
         for database in &databases {
             allow_settling(database).await;
         }
-        let plan = Plan {
+        Plan {
             number: FLEETS.fetch_add(1, Ordering::SeqCst),
             token: ApiToken::generate(&SystemRandom).expose().to_owned(),
             store,
             databases,
-        };
+            more: String::new(),
+        }
+    }
+
+    async fn of(count: usize, plan: Plan) -> Self {
         let mut replicas = Vec::new();
         for number in 0..count {
             replicas.push(Replica::new(&format!("r{number}"), &plan).await);

@@ -10,6 +10,7 @@ mod issuing;
 mod names;
 mod partitions;
 mod replica;
+mod requests;
 mod soak;
 mod takeover;
 mod watch;

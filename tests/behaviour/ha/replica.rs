@@ -102,7 +102,7 @@ impl Replica {
                 plan.handed(target),
             );
         }
-        text
+        text + &plan.more
     }
 
     fn write(&self, name: &str, contents: &str) {
