@@ -2,6 +2,7 @@
 
 mod callers;
 mod fields;
+mod held;
 mod identity;
 mod leases;
 mod limits;
