@@ -246,7 +246,7 @@ mod tests {
             assert_eq!(loaded.config.server.listen, listen);
             let names: Vec<&str> = loaded.config.targets.keys().map(TargetName::as_str).collect();
             assert_eq!(names, targets.iter().map(TrialTarget::name).collect::<Vec<_>>());
-            let agreed = if engines.contains(&Engine::Postgres) { 3 } else { 0 };
+            let agreed = if engines.contains(&Engine::Postgres) { 4 } else { 0 };
             assert_eq!(loaded.config.roles.len(), 2 * engines.len() + agreed);
         }
     }
