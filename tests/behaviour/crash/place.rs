@@ -152,7 +152,11 @@ impl Place {
                 Engine::Postgres => vec![
                     format!("CREATE ROLE \"{account}\" LOGIN"),
                     format!("GRANT \"{account}\" TO \"{}\" WITH ADMIN OPTION", names.administrator),
-                    format!("GRANT CONNECT ON DATABASE \"{}\" TO \"{account}\"", names.database),
+                    // One after the other: granting on one database at the same time fails.
+                    format!(
+                        "SELECT pg_advisory_xact_lock(7440); GRANT CONNECT ON DATABASE \"{}\" TO \"{account}\"",
+                        names.database
+                    ),
                 ],
                 _ => vec![
                     format!("CREATE USER '{account}'@'%'"),
