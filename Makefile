@@ -27,12 +27,13 @@ demo: ## Shows the whole story on real PostgreSQL and MariaDB: issue, log in, ex
 	@scripts/servers.sh postgres mariadb
 	@cargo run --locked --quiet -- demo
 
-# The integration tests come last, so that the last line says how they went.
+# The integration tests come last, so that the last line says how they went. They wait much of their time: one more runs at once than
+# there are processors.
 test: ## Runs all tests, against real PostgreSQL, MariaDB and MySQL servers. FILTER=words limits them.
 	@scripts/prerequisites.sh build
 	@scripts/servers.sh postgres mariadb mysql provider
 	@cargo test --locked --doc -- $(FILTER)
-	@cargo test --locked --lib --bins --tests -- $(FILTER)
+	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(getconf _NPROCESSORS_ONLN) + 1))} cargo test --locked --lib --bins --tests -- $(FILTER)
 
 crash: ## Kills the server at every crash point, then KILLS=500 times at random under load; SEED=… repeats a run.
 	@scripts/prerequisites.sh build
