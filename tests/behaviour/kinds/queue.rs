@@ -119,12 +119,14 @@ async fn an_account_that_is_free_goes_to_whoever_comes_when_nobody_asks_for_it_a
 async fn a_full_queue_says_so() {
     let Some(person) = one_person().await else { return };
     let world = person.world_with(vec![person.checkout_role("app", 2)]).await;
-    world.ask_for_app("alice").await.unwrap();
+    let first = world.ask_for_app("alice").await.unwrap();
     assert_eq!((world.place_of("bob").await, world.place_of("carol").await), (1, 2));
     let full = world.ask_for_app("dave").await.unwrap_err();
     assert_eq!(full.kind, RefusalKind::AccountHeld);
     assert!(full.to_string().ends_with("; 2 wait for it, and no more may"), "{full}");
     assert_eq!((fact(&full, "position"), fact(&full, "waiting")), (None, Some("2")));
+    // Another installation is given no account that this one has handed out.
+    world.free_app("alice", &first).await;
     let none = person.world_with(vec![person.checkout_role("app", 0)]).await;
     none.ask_for_app("alice").await.unwrap();
     assert!(
