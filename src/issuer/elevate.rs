@@ -13,6 +13,7 @@ use jiff::SignedDuration;
 
 use super::{
     Issued, Issuer, Refusal, RefusalKind,
+    begin::BeginFailed,
     issue::{Attempt, PREPARATION, after_waits, first_expiry},
     lock,
 };
@@ -68,12 +69,7 @@ impl Issuer {
         let _turn = self.turns.wait(&Elevation::id_of(&attempt.lease.target, &account)).await;
         let (begun, groups) = match self.begin_elevation(attempt, &account).await {
             Ok(begun) => begun,
-            Err(BeginFailed::Target(error)) => {
-                pass.went(self.clock.now(), Some(&error));
-                let refusal = Refusal::on_target(&attempt.lease.target, error);
-                return Err(self.begin_refused(attempt, refusal).await);
-            }
-            Err(BeginFailed::Refused(refusal)) => return Err(refusal),
+            Err(failed) => return Err(self.not_begun(attempt, pass, failed).await),
         };
         let lease = match begun {
             Begun::Fresh(lease) => lease,
@@ -222,26 +218,6 @@ impl Issuer {
         }
         self.reaper.due(&lease.target, now);
         Ok(())
-    }
-}
-
-/// Why an elevation did not begin.
-enum BeginFailed {
-    /// The target could not be asked.
-    Target(TargetError),
-    /// Refused, on record.
-    Refused(Refusal),
-}
-
-impl From<TargetError> for BeginFailed {
-    fn from(error: TargetError) -> Self {
-        BeginFailed::Target(error)
-    }
-}
-
-impl From<StoreError> for BeginFailed {
-    fn from(error: StoreError) -> Self {
-        BeginFailed::Refused(error.into())
     }
 }
 

@@ -7,6 +7,7 @@
 //! is the reaper's work.
 
 mod access;
+mod begin;
 mod break_glass;
 mod catalogue;
 mod checkout;

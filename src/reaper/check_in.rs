@@ -9,7 +9,7 @@
 
 use super::{
     claims::Claim,
-    end::{Halt, SESSION_PASSES},
+    end::{Halt, Sessions, check, end_sessions},
     strip::Books,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     domain::{Checkout, EndReport, ExistingAccount, Lease},
     issuer::checkout_of,
     store::{Changes, Committed, Kept},
-    target::{Target, TargetError, TargetErrorKind},
+    target::Target,
 };
 
 /// How often it is freed anew that others came before: those who wait.
@@ -37,7 +37,7 @@ impl CheckIn<'_> {
     /// Does it all; `at_the_door` is cleared once the target has taken the first step.
     pub(super) async fn run(&self, report: &mut EndReport, at_the_door: &mut bool) -> Result<(), Halt> {
         let _turn = self.books.turns.wait(&Checkout::id_of(&self.lease.target, &self.account)).await;
-        self.check_claim()?;
+        check(self.claim)?;
         if self.kept().await?.document.holder != Some(self.lease.id) {
             return Ok(());
         }
@@ -45,41 +45,23 @@ impl CheckIn<'_> {
         *at_the_door = false;
         crash::here(Point::EndDisabled);
         if !report.was_absent {
-            self.end_sessions(report).await?;
+            end_sessions(self.target, self.claim, Sessions::Existing(&self.account), report).await?;
             crash::here(Point::EndSessionsEnded);
             self.verify().await?;
         }
         self.free().await
     }
 
-    fn check_claim(&self) -> Result<(), Halt> {
-        if self.claim.stands() { Ok(()) } else { Err(Halt::NotHeld) }
-    }
-
     async fn kept(&self) -> Result<Kept<Checkout>, Halt> {
         Ok(checkout_of(self.books.store, self.lease, &self.account).await?)
     }
 
-    async fn end_sessions(&self, report: &mut EndReport) -> Result<(), Halt> {
-        let mut remaining = 0;
-        for _ in 0..SESSION_PASSES {
-            self.check_claim()?;
-            let pass = self.target.end_existing_sessions(&self.account).await?;
-            report.sessions_ended = report.sessions_ended.saturating_add(pass.ended);
-            remaining = pass.remaining;
-            if remaining == 0 {
-                return Ok(());
-            }
-        }
-        Err(refused(&format!("{remaining} sessions do not end; they may be rolling back")))
-    }
-
     /// Somebody may have enabled it again behind our back: then it is begun anew.
     async fn verify(&self) -> Result<(), Halt> {
-        self.check_claim()?;
+        check(self.claim)?;
         match self.target.existing(&self.account).await? {
             Some(state) if state.may_log_in => {
-                Err(refused("the account may log in although it was just locked"))
+                Err(Halt::refused("the account may log in although it was just locked"))
             }
             Some(_) | None => Ok(()),
         }
@@ -88,7 +70,7 @@ impl CheckIn<'_> {
     /// Lets the next have it.
     async fn free(&self) -> Result<(), Halt> {
         for _ in 0..CONFLICTS {
-            self.check_claim()?;
+            check(self.claim)?;
             let Kept { revision, document: mut checkout } = self.kept().await?;
             if !checkout.free(self.lease.id) {
                 return Ok(());
@@ -102,10 +84,6 @@ impl CheckIn<'_> {
                 return Ok(());
             }
         }
-        Err(refused("what is kept of the account changes all the time"))
+        Err(Halt::refused("what is kept of the account changes all the time"))
     }
-}
-
-fn refused(message: &str) -> Halt {
-    Halt::Target(TargetError::new(TargetErrorKind::Refused, message))
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often sessions are ended and looked for again within one attempt. Each pass waits for them a moment itself.
-pub(super) const SESSION_PASSES: u32 = 10;
+const SESSION_PASSES: u32 = 10;
 
 /// An attempt that did not get to the end.
 #[derive(Debug)]
@@ -66,6 +66,50 @@ impl From<TargetError> for Halt {
     fn from(error: TargetError) -> Self {
         Halt::Target(error)
     }
+}
+
+impl Halt {
+    /// The target does not do as it is told, or others are in the way.
+    pub(super) fn refused(message: impl Into<String>) -> Self {
+        Halt::Target(TargetError::new(TargetErrorKind::Refused, message))
+    }
+}
+
+/// Stops whoever does not hold the lease any more.
+pub(super) fn check(claim: &Claim) -> Result<(), Halt> {
+    if claim.stands() { Ok(()) } else { Err(Halt::NotHeld) }
+}
+
+/// Whose sessions end.
+#[derive(Clone, Copy)]
+pub(super) enum Sessions<'a> {
+    /// Of an account that was made for the lease.
+    Made(LeasedAccount<'a>),
+    /// Of one that was there before: those that are open now.
+    Existing(&'a ExistingAccount),
+}
+
+/// Ends sessions until none is left, as long as the claim stands.
+pub(super) async fn end_sessions(
+    target: &dyn Target,
+    claim: &Claim,
+    whose: Sessions<'_>,
+    report: &mut EndReport,
+) -> Result<(), Halt> {
+    let mut remaining = 0;
+    for _ in 0..SESSION_PASSES {
+        check(claim)?;
+        let pass = match whose {
+            Sessions::Made(account) => target.end_sessions(account).await?,
+            Sessions::Existing(account) => target.end_existing_sessions(account).await?,
+        };
+        report.sessions_ended = report.sessions_ended.saturating_add(pass.ended);
+        remaining = pass.remaining;
+        if remaining == 0 {
+            return Ok(());
+        }
+    }
+    Err(Halt::refused(format!("{remaining} sessions do not end; they may be rolling back")))
 }
 
 /// Ends an account step by step, as long as the claim on its lease stands.
@@ -152,32 +196,28 @@ async fn remove_account(
 }
 
 impl End<'_> {
-    fn check_claim(&self) -> Result<(), Halt> {
-        if self.claim.stands() { Ok(()) } else { Err(Halt::NotHeld) }
-    }
-
     async fn disable(&self) -> Result<Survey, Halt> {
-        self.check_claim()?;
+        check(self.claim)?;
         Ok(self.target.disable(self.account).await?)
     }
 
     async fn steps(&self, lease: &Lease, survey: Survey, report: &mut EndReport) -> Result<(), Halt> {
         if survey.sessions > 0 {
-            self.end_sessions(report).await?;
+            end_sessions(self.target, self.claim, Sessions::Made(self.account), report).await?;
             crash::here(Point::EndSessionsEnded);
         }
         if needs_settling(survey, lease) {
-            self.check_claim()?;
+            check(self.claim)?;
             report.objects = self.target.settle_objects(self.account).await?;
             crash::here(Point::EndSettled);
             if lease.end_plan.owned_objects == OwnedObjects::Keep && report.objects.kept > 0 {
                 // No drop will insist that no session slipped in before the login was disabled, so look once more.
-                self.end_sessions(report).await?;
+                end_sessions(self.target, self.claim, Sessions::Made(self.account), report).await?;
                 report.account_kept = true;
                 return Ok(());
             }
         }
-        self.check_claim()?;
+        check(self.claim)?;
         if self.target.remove(self.account).await? {
             return Ok(());
         }
@@ -186,21 +226,6 @@ impl End<'_> {
             TargetErrorKind::Refused,
             "the account or a session of it is still there after the drop",
         )))
-    }
-
-    async fn end_sessions(&self, report: &mut EndReport) -> Result<(), Halt> {
-        let mut remaining = 0;
-        for _ in 0..SESSION_PASSES {
-            self.check_claim()?;
-            let pass = self.target.end_sessions(self.account).await?;
-            report.sessions_ended = report.sessions_ended.saturating_add(pass.ended);
-            remaining = pass.remaining;
-            if remaining == 0 {
-                return Ok(());
-            }
-        }
-        let message = format!("{remaining} sessions do not end; they may be rolling back");
-        Err(Halt::Target(TargetError::new(TargetErrorKind::Refused, message)))
     }
 }
 

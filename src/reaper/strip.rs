@@ -8,7 +8,7 @@
 
 use super::{
     claims::Claim,
-    end::{Halt, SESSION_PASSES},
+    end::{Halt, Sessions, check, end_sessions},
 };
 use crate::{
     audit::{Actor, Draft},
@@ -17,7 +17,7 @@ use crate::{
     domain::{Elevation, EndReport, ExistingAccount, Lease},
     issuer::{AccountTurns, elevation_of, give_again},
     store::{Changes, Committed, Kept, Store, StoreError},
-    target::{Target, TargetError, TargetErrorKind},
+    target::{Target, TargetErrorKind},
 };
 
 /// How often it is begun anew within one attempt.
@@ -45,7 +45,7 @@ impl Strip<'_> {
         let id = Elevation::id_of(&self.lease.target, &self.account);
         let _turn = self.books.turns.wait(&id).await;
         for _ in 0..CONFLICTS {
-            self.check_claim()?;
+            check(self.claim)?;
             let kept = self.let_go().await?;
             let surrendered = kept.document.surrendered();
             if !surrendered.is_empty() {
@@ -53,7 +53,7 @@ impl Strip<'_> {
                 *at_the_door = false;
                 crash::here(Point::EndDisabled);
                 if self.lease.end_plan.end_sessions && !report.was_absent {
-                    self.end_sessions(report).await?;
+                    end_sessions(self.target, self.claim, Sessions::Existing(&self.account), report).await?;
                     crash::here(Point::EndSessionsEnded);
                 }
             }
@@ -64,11 +64,7 @@ impl Strip<'_> {
             }
             self.restore().await?;
         }
-        Err(refused("others give and take groups of the account at the same time"))
-    }
-
-    fn check_claim(&self) -> Result<(), Halt> {
-        if self.claim.stands() { Ok(()) } else { Err(Halt::NotHeld) }
+        Err(Halt::refused("others give and take groups of the account at the same time"))
     }
 
     /// What is kept of the account once this lease holds nothing of it.
@@ -86,7 +82,7 @@ impl Strip<'_> {
                 return Ok(kept);
             }
         }
-        Err(refused("what is kept of the account changes all the time"))
+        Err(Halt::refused("what is kept of the account changes all the time"))
     }
 
     /// Notes that what was surrendered is gone. `false`: something changed meanwhile.
@@ -113,26 +109,12 @@ impl Strip<'_> {
         if shared.is_empty() {
             return Ok(());
         }
-        self.check_claim()?;
+        check(self.claim)?;
         let held = (&kept.document, &self.account);
         match give_again(self.books.store, self.target, held, &shared).await? {
             Err(error) if error.kind != TargetErrorKind::Missing => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
         }
-    }
-
-    async fn end_sessions(&self, report: &mut EndReport) -> Result<(), Halt> {
-        let mut remaining = 0;
-        for _ in 0..SESSION_PASSES {
-            self.check_claim()?;
-            let pass = self.target.end_existing_sessions(&self.account).await?;
-            report.sessions_ended = report.sessions_ended.saturating_add(pass.ended);
-            remaining = pass.remaining;
-            if remaining == 0 {
-                return Ok(());
-            }
-        }
-        Err(refused(&format!("{remaining} sessions do not end; they may be rolling back")))
     }
 
     fn draft(&self, action: &'static str, groups: &[String]) -> Draft {
@@ -147,8 +129,4 @@ impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
         Halt::Store(error)
     }
-}
-
-fn refused(message: &str) -> Halt {
-    Halt::Target(TargetError::new(TargetErrorKind::Refused, message))
 }

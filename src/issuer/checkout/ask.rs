@@ -11,11 +11,11 @@ use crate::{
     domain::{Access, Asker, Checkout, ExistingAccount, Lease, Noted, Place, TargetName, Waiter},
     issuer::{
         Issuer, Refusal, RefusalKind, Turn,
+        begin::BeginFailed,
         issue::{Attempt, Reply},
         lock,
     },
     store::{BeginError, Begun, Changes, Committed, Kept, NewLease, StoreError},
-    target::TargetError,
 };
 
 /// How soon who waits should ask again: well within the time for which a place is kept.
@@ -23,26 +23,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How soon who found the queue full should ask again.
 const COME_BACK: Duration = Duration::from_secs(30);
-
-/// Why a checkout did not begin.
-pub(super) enum BeginFailed {
-    /// The target could not be asked.
-    Target(TargetError),
-    /// Refused, on record where it has to be.
-    Refused(Refusal),
-}
-
-impl From<TargetError> for BeginFailed {
-    fn from(error: TargetError) -> Self {
-        BeginFailed::Target(error)
-    }
-}
-
-impl From<StoreError> for BeginFailed {
-    fn from(error: StoreError) -> Self {
-        BeginFailed::Refused(error.into())
-    }
-}
 
 /// What is kept of an account, as one asks for it.
 struct Found {

@@ -74,12 +74,7 @@ impl Issuer {
         let account = account_of(&attempt.lease)?;
         let (begun, _turn) = match self.begin_checkout(attempt, &account, reply).await {
             Ok(begun) => begun,
-            Err(ask::BeginFailed::Refused(refusal)) => return Err(refusal),
-            Err(ask::BeginFailed::Target(error)) => {
-                pass.went(self.clock.now(), Some(&error));
-                let refusal = Refusal::on_target(&attempt.lease.target, error);
-                return Err(self.begin_refused(attempt, refusal).await);
-            }
+            Err(failed) => return Err(self.not_begun(attempt, pass, failed).await),
         };
         let lease = match begun {
             Begun::Fresh(lease) => lease,
@@ -174,15 +169,28 @@ impl Issuer {
 
 /// Ends the sessions of an account until none is left that was there at the first look.
 async fn end_sessions(target: &dyn Target, account: &ExistingAccount) -> Result<(), TargetError> {
-    let mut remaining = 0;
-    for _ in 0..SESSION_PASSES {
-        remaining = target.end_existing_sessions(account).await?.remaining;
-        if remaining == 0 {
-            return Ok(());
+    match sessions_left(target, account).await? {
+        0 => Ok(()),
+        left => {
+            let message = format!("{left} sessions that the account had before do not end");
+            Err(TargetError::new(TargetErrorKind::Refused, message))
         }
     }
-    let message = format!("{remaining} sessions that the account had before do not end");
-    Err(TargetError::new(TargetErrorKind::Refused, message))
+}
+
+/// Ends the sessions of an account, and says how many there are still of those that were there at the first look.
+pub(super) async fn sessions_left(
+    target: &dyn Target,
+    account: &ExistingAccount,
+) -> Result<u32, TargetError> {
+    let mut left = 0;
+    for _ in 0..SESSION_PASSES {
+        left = target.end_existing_sessions(account).await?.remaining;
+        if left == 0 {
+            break;
+        }
+    }
+    Ok(left)
 }
 
 fn account_of(lease: &Lease) -> Result<ExistingAccount, Refusal> {

@@ -7,12 +7,10 @@ use super::{Answer, Discrepancy, DiscrepancyKind, PAGE, ReconcileError, Reconcil
 use crate::{
     audit::{Actor, Draft},
     domain::{Access, Checkout, ExistingAccount, Lease, LeaseId, LeaseState},
+    issuer::checkout::sessions_left,
     store::{Changes, Committed, Document, Kept, Listing, StoreError, document, documents},
     target::{ExistingState, TargetError, TargetErrorKind},
 };
-
-/// How often the sessions of an account that was taken back are ended and looked for again.
-const SESSION_PASSES: u32 = 10;
 
 /// What is kept of one account, and the lease it is held for.
 pub(super) struct Books {
@@ -139,10 +137,8 @@ impl Reconciler {
         if !run.target.check_in(account).await? {
             return Ok(());
         }
-        for _ in 0..SESSION_PASSES {
-            if run.target.end_existing_sessions(account).await?.remaining == 0 {
-                return Ok(());
-            }
+        if sessions_left(&*run.target, account).await? == 0 {
+            return Ok(());
         }
         Err(TargetError::new(TargetErrorKind::Refused, "it is locked again, but sessions of it do not end"))
     }
