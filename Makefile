@@ -14,6 +14,9 @@ KILLS ?= 500
 FAULTS ?= 80
 SEED ?=
 
+# For `make bench`: issuing, growth, storm, leases, idle or load; several with blanks between.
+SECTION ?=
+
 .PHONY: help demo test crash ha matrix lint deps bench bench-quick docs build clean-cache
 
 help: ## Says what there is.
@@ -59,15 +62,15 @@ deps: ## Checks licences, sources and banned crates of every dependency.
 	@scripts/prerequisites.sh build tools
 	@deny=$$(scripts/tools.sh cargo-deny); "$$deny" --log-level error --locked check --hide-inclusion-graph bans licenses sources
 
-bench: ## Measures issuing against the raw database, in one run: target/bench/report.json.
+bench: ## Measures it all against the raw databases, in one run: table, target/bench/report.json, plots. SECTION=storm limits it.
 	@scripts/prerequisites.sh build
 	@scripts/servers.sh postgres mariadb mysql
-	@cargo bench --locked --bench issue
+	@cargo bench --locked --bench bench -- $(SECTION) --publish
 
 bench-quick: ## The same in under two minutes, to see whether a change did harm.
 	@scripts/prerequisites.sh build
 	@scripts/servers.sh postgres mariadb mysql
-	@cargo bench --locked --bench issue -- --quick
+	@cargo bench --locked --bench bench -- $(SECTION) --quick
 
 docs: ## Builds the source's documentation; warnings are errors.
 	@scripts/prerequisites.sh build

@@ -1,13 +1,7 @@
 //! Rounds: Mayfly and the raw database in turn, with as many callers and as many accounts.
 
-use super::{
-    Kind, Outcome,
-    figure::Figure,
-    line::Line,
-    measure::{Taken, Work, drive, median, moment},
-    options::Options,
-    raw, tidy,
-    world::World,
+use crate::frame::{
+    Figure, Kind, Line, Options, Outcome, Taken, Work, World, drive, drop_accounts, jobs, median, moment,
 };
 
 /// The most accounts one side makes before they are dropped: joining a group slows as the group grows.
@@ -73,7 +67,7 @@ pub(crate) async fn preparing(world: &World, kind: Kind, options: &Options) -> O
         }
         rounds.push(median(&taken));
     }
-    Ok(Figure::of(format!("{}.verifier", kind.name), "ms", &rounds, &[]))
+    Ok(Figure::of(format!("issuing.{}.verifier", kind.name), "ms", &rounds, &[]))
 }
 
 /// Compares the two sides.
@@ -111,11 +105,11 @@ pub(crate) async fn compare(
 impl Table<'_> {
     async fn one_side(&mut self, mayfly: bool, calls: usize) -> Outcome<Taken> {
         let count = if mayfly { 0 } else { calls };
-        let work = Work { calls, jobs: raw::jobs(self.kind, self.world.group(), count)? };
+        let work = Work { calls, jobs: jobs(self.kind, self.world.group(), count)? };
         let lines = if mayfly { &mut self.mayfly } else { &mut self.raw };
         let (back, taken) = drive(std::mem::take(lines), &work).await?;
         *lines = back;
-        tidy::drop_accounts(&mut self.administrator, self.kind.engine, &taken.accounts).await?;
+        drop_accounts(&mut self.administrator, self.kind.engine, &taken.accounts).await?;
         Ok(taken)
     }
 }

@@ -13,7 +13,7 @@ use tonic::{
     transport::Channel,
 };
 
-use super::{Outcome, raw::Job};
+use super::{Job, Outcome};
 
 /// One caller's line.
 pub(crate) enum Line {

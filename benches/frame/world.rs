@@ -31,9 +31,32 @@ use tonic::{
 use super::{
     Kind, Outcome,
     line::{Line, MayflyLine},
-    options::Options,
     tidy,
 };
+
+/// What a [`World`] is to be like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    /// A role each, of those on the server's engine.
+    pub(crate) kinds: &'a [Kind],
+    /// Callers that get a principal and a token of their own.
+    pub(crate) callers: usize,
+    /// The lines of `[store]`.
+    pub(crate) store: &'a str,
+    /// More lines of every role.
+    pub(crate) role: &'a str,
+    /// More lines of the target.
+    pub(crate) target: &'a str,
+    /// Tables that come last.
+    pub(crate) more: &'a str,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        let role = "default_ttl = \"1h\"";
+        Self { kinds: &[], callers: 1, store: "path = \"mayfly.db\"", role, target: "", more: "" }
+    }
+}
 
 /// Everything one engine is measured with.
 pub(crate) struct World {
@@ -51,7 +74,7 @@ pub(crate) struct World {
 
 impl World {
     /// Starts it all.
-    pub(crate) async fn start(binaries: Binaries, kinds: &[Kind], options: &Options) -> Outcome<Self> {
+    pub(crate) async fn start(binaries: Binaries, setup: Setup<'_>) -> Outcome<Self> {
         let spec = ServerSpec { durability: Durability::Full, ..ServerSpec::new(binaries) };
         let server = Server::start(spec, &SystemRandom).await?;
         let sample = Sample::install(&server, SampleNames::default(), &SystemRandom).await?;
@@ -60,7 +83,7 @@ impl World {
         let path = directory.path().join("mayfly.toml");
         write_private(&directory.path().join("password"), sample.administrator.password.expose())?;
         let config =
-            Config::parse(&configuration(&server, &sample, kinds)?, &path, &SystemEnvironment)?.config;
+            Config::parse(&configuration(&server, &sample, setup)?, &path, &SystemEnvironment)?.config;
         // Once a process: further worlds log as the first does.
         let _ = mayfly::telemetry::start(&config.log);
         let surroundings = Surroundings::new(Arc::new(SystemClock), Arc::new(SystemRandom));
@@ -84,7 +107,7 @@ impl World {
             shutdown,
             serving,
         };
-        world.add_callers(token.expose(), options.callers.iter().copied().max().unwrap_or(1)).await?;
+        world.add_callers(token.expose(), setup.callers).await?;
         Ok(world)
     }
 
@@ -181,7 +204,7 @@ impl World {
 }
 
 /// Mayfly's configuration: what would throttle is raised, everything else is as it is by default.
-fn configuration(server: &Server, sample: &Sample, kinds: &[Kind]) -> Outcome<String> {
+fn configuration(server: &Server, sample: &Sample, setup: Setup<'_>) -> Outcome<String> {
     let mut text = format!(
         r#"
 [server]
@@ -192,13 +215,14 @@ call_burst_per_principal = 1000000
 certificate_file = "server.crt"
 key_file = "server.key"
 [store]
-path = "mayfly.db"
+{store}
 [targets.bench]
 engine = "{engine}"
 hosts = ["127.0.0.1:{port}"]
 database = "{database}"
 user = "{user}"
 password_file = "password"
+{target}
 [targets.bench.tls]
 mode = "disable"
 "#,
@@ -206,15 +230,17 @@ mode = "disable"
         port = server.port(),
         database = sample.names.database,
         user = sample.administrator.user,
+        store = setup.store,
+        target = setup.target,
     );
-    for kind in kinds.iter().filter(|kind| kind.engine == server.engine()) {
+    for kind in setup.kinds.iter().filter(|kind| kind.engine == server.engine()) {
         write!(
             text,
             r#"
 [roles.{role}]
 target = "bench"
 member_of = ["{group}"]
-default_ttl = "1h"
+{more}
 connection_limit = 5
 owned_objects = "drop"
 leases_per_principal = 1000000
@@ -223,6 +249,7 @@ allow = ["kind:workload"]
 {iterations}
 "#,
             role = kind.role,
+            more = setup.role,
             group = sample.names.read,
             iterations = match kind.engine {
                 mayfly::domain::Engine::Postgres => format!("scram_iterations = {}", kind.iterations),
@@ -230,6 +257,7 @@ allow = ["kind:workload"]
             }
         )?;
     }
+    text.push_str(setup.more);
     Ok(text)
 }
 

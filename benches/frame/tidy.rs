@@ -2,7 +2,7 @@
 
 use mayfly::domain::Engine;
 
-use super::{Outcome, line::Line};
+use super::{Line, Outcome};
 
 /// Accounts dropped by one statement: many locks, yet far from what a server has.
 const AT_ONCE: usize = 64;

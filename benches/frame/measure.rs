@@ -11,7 +11,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{sync::Barrier, task::JoinSet};
 
-use super::{Outcome, line::Line, raw::Job};
+use super::{Job, Line, Outcome};
 
 /// A moment, for measuring how long something takes.
 #[expect(clippy::disallowed_methods, reason = "a benchmark is about the time that really passes")]

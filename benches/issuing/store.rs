@@ -12,7 +12,7 @@ use mayfly::{
 };
 use tokio::task::JoinSet;
 
-use super::{Outcome, figure::Figure, measure::moment, options::Options, world::World};
+use crate::frame::{Figure, Options, Outcome, World, moment};
 
 const CALLERS: usize = 16;
 const RECORDS: usize = 250;
@@ -38,5 +38,5 @@ pub(crate) async fn commits(world: &World, options: &Options) -> Outcome<Figure>
         rates.push((CALLERS * RECORDS) as f64 / began.elapsed().as_secs_f64());
     }
     store.close().await;
-    Ok(Figure::of(format!("store.callers-{CALLERS}.records"), "records/s", &rates, &[]))
+    Ok(Figure::of(format!("issuing.store.callers-{CALLERS}.records"), "records/s", &rates, &[]))
 }

@@ -2,15 +2,13 @@
 
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path, process::Command};
 
-use mayfly::domain::Engine;
+use mayfly::{
+    clock::{Clock as _, SystemClock},
+    domain::Engine,
+};
 use serde::Serialize;
 
-use super::{
-    Outcome,
-    measure::{median, moment},
-    options::Options,
-    world::World,
-};
+use super::{Options, Outcome, Section, World, median, moment};
 
 /// Synchronised writes that are timed to know the disk.
 const SYNCS: usize = 200;
@@ -19,18 +17,26 @@ const SYNCS: usize = 200;
 #[derive(Debug, Serialize)]
 pub(crate) struct Environment {
     mayfly: &'static str,
-    revision: Option<String>,
     cpu: Option<String>,
     cores: usize,
     kernel: Option<String>,
-    load_average_before: Option<String>,
     /// Median of writing 4 KiB and waiting for the disk, in milliseconds.
     disk_sync_ms: Option<f64>,
     servers: BTreeMap<&'static str, String>,
     not_measured: Vec<&'static str>,
+    /// When, on what build and beside what load each section began.
+    sections: BTreeMap<&'static str, Begun>,
     quick: bool,
     rounds: usize,
     settings: &'static str,
+}
+
+/// How a section began.
+#[derive(Debug, Serialize)]
+struct Begun {
+    at: String,
+    revision: Option<String>,
+    load_average: Option<String>,
 }
 
 const SETTINGS: &str = "Mayfly, its callers, the raw loop and the servers share these cores. Servers: defaults, fsync on. \
@@ -44,21 +50,26 @@ impl Environment {
             let line = text.lines().find(|line| line.starts_with("model name"))?;
             Some(line.split_once(':')?.1.trim().to_owned())
         });
-        let first_line = |path| Some(fs::read_to_string(path).ok()?.trim().to_owned());
         Self {
             mayfly: env!("CARGO_PKG_VERSION"),
-            revision: revision(),
             cpu,
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             kernel: first_line("/proc/sys/kernel/osrelease"),
-            load_average_before: first_line("/proc/loadavg"),
             disk_sync_ms: None,
             servers: BTreeMap::new(),
             not_measured: Vec::new(),
+            sections: BTreeMap::new(),
             quick: options.quick,
             rounds: options.rounds,
             settings: SETTINGS,
         }
+    }
+
+    /// A section begins.
+    pub(crate) fn begin(&mut self, section: Section) {
+        let at = SystemClock.now().strftime("%Y-%m-%d %H:%M UTC").to_string();
+        let begun = Begun { at, revision: revision(), load_average: first_line("/proc/loadavg") };
+        self.sections.insert(section.as_str(), begun);
     }
 
     pub(crate) fn server(&mut self, engine: Engine, world: &World) {
@@ -66,7 +77,9 @@ impl Environment {
     }
 
     pub(crate) fn leave_out(&mut self, engine: Engine) {
-        self.not_measured.push(engine.as_str());
+        if !self.not_measured.contains(&engine.as_str()) {
+            self.not_measured.push(engine.as_str());
+        }
     }
 
     /// How long the disk takes to have a page.
@@ -82,6 +95,10 @@ impl Environment {
         self.disk_sync_ms = Some(median(&taken));
         Ok(())
     }
+}
+
+fn first_line(path: &str) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
 fn revision() -> Option<String> {

@@ -9,7 +9,7 @@ use std::{
 use mayfly::sandbox::Locations;
 use tokio::process::Command;
 
-use super::{Kind, Outcome, figure::Figure, options::Options, raw::scram_verifier, world::World};
+use crate::frame::{Figure, Kind, Options, Outcome, World, scram_verifier};
 
 const PREFIX: &str = "mf_pgbench_";
 
@@ -46,7 +46,7 @@ pub(crate) async fn cross_check(
                 .ok_or_else(|| format!("pgbench said no rate: {}", String::from_utf8_lossy(&said.stderr)))?,
         );
     }
-    let name = format!("{}.callers-{callers}.raw-by-pgbench", kind.name);
+    let name = format!("issuing.{}.callers-{callers}.raw-by-pgbench", kind.name);
     Ok(Some(Figure::of(name, "accounts/s", &rates, &vec![raw_rate; rates.len()])))
 }
 
