@@ -1,8 +1,9 @@
-//! What policies are told: entities and context, in the words of the schema.
+//! What policies are told, in the words of the schema: the entities, and the question as a whole.
 
 use std::{
+    cell::{Cell, LazyCell},
     collections::{BTreeMap, HashMap, HashSet},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use cedar_policy::{
@@ -10,11 +11,16 @@ use cedar_policy::{
 };
 use jiff::tz::TimeZone;
 
-use super::{Asked, Who, moment::Moment, risk::second_factor_age};
+use super::{
+    Asked, Who,
+    context::{Pairs, asking, circumstances, reviewing},
+    parties::Parties,
+    source::PARSED_SCHEMA,
+};
 use crate::domain::{Access, Engine, Principal, PrincipalKind, PrincipalName, Request, Role, Subject};
 
 /// What could not be put in the schema's words: a defect of Mayfly, and a denial.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unspeakable(pub(super) String);
 
@@ -28,10 +34,10 @@ pub struct TargetFacts {
 }
 
 /// The types of the schema.
-struct Types {
-    principal: EntityTypeName,
+pub(super) struct Types {
+    pub(super) principal: EntityTypeName,
     group: EntityTypeName,
-    role: EntityTypeName,
+    pub(super) role: EntityTypeName,
     target: EntityTypeName,
     lease: EntityTypeName,
     mayfly: EntityTypeName,
@@ -39,7 +45,7 @@ struct Types {
     kind: EntityTypeName,
     engine: EntityTypeName,
     access: EntityTypeName,
-    weekday: EntityTypeName,
+    pub(super) weekday: EntityTypeName,
 }
 
 /// `None` never: a test sees to it.
@@ -62,38 +68,40 @@ static TYPES: LazyLock<Option<Types>> = LazyLock::new(|| {
 
 type Attributes = HashMap<String, RestrictedExpression>;
 
+/// What is known of the moment, or why it cannot be said.
+type Said = Result<Context, Unspeakable>;
+
 /// A question, as policies see it.
-pub(super) struct Facts {
+pub(super) struct Facts<'a> {
     pub(super) action: EntityUid,
-    /// The principal, then what it is in.
-    pub(super) principal: Vec<EntityUid>,
-    /// The resource, then what it is in.
-    pub(super) resource: Vec<EntityUid>,
-    pub(super) entities: Vec<Entity>,
-    pub(super) context: Vec<(String, RestrictedExpression)>,
+    pub(super) parties: Arc<Parties>,
+    /// Put together when a policy is asked that may look at it.
+    context: LazyCell<Said, Box<dyn FnOnce() -> Said + 'a>>,
+    /// It was held to the schema.
+    held: Cell<bool>,
 }
 
-fn types() -> Result<&'static Types, Unspeakable> {
+pub(super) fn types() -> Result<&'static Types, Unspeakable> {
     TYPES.as_ref().ok_or_else(|| Unspeakable("the types of the schema are broken".to_owned()))
 }
 
-fn uid(name: &EntityTypeName, id: &str) -> EntityUid {
+pub(super) fn uid(name: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(name.clone(), EntityId::new(id))
 }
 
-fn text(value: &str) -> RestrictedExpression {
+pub(super) fn text(value: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(value.to_owned())
 }
 
-fn entity(uid: EntityUid) -> RestrictedExpression {
+pub(super) fn entity(uid: EntityUid) -> RestrictedExpression {
     RestrictedExpression::new_entity_uid(uid)
 }
 
-fn number(value: u64) -> RestrictedExpression {
+pub(super) fn number(value: u64) -> RestrictedExpression {
     RestrictedExpression::new_long(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-fn unspeakable(error: &impl std::fmt::Display) -> Unspeakable {
+pub(super) fn unspeakable(error: &impl std::fmt::Display) -> Unspeakable {
     Unspeakable(error.to_string())
 }
 
@@ -178,49 +186,42 @@ fn target_entity(
         .map_err(|error| unspeakable(&error))
 }
 
-fn moment(types: &Types, moment: Moment) -> Result<RestrictedExpression, Unspeakable> {
-    let long = |value: i64| RestrictedExpression::new_long(value);
-    let fields = [
-        ("year", long(moment.year.into())),
-        ("month", long(moment.month.into())),
-        ("day", long(moment.day.into())),
-        ("hour", long(moment.hour.into())),
-        ("minute", long(moment.minute.into())),
-        ("weekday", entity(uid(&types.weekday, moment.weekday.as_str()))),
-    ];
-    RestrictedExpression::new_record(fields.map(|(name, value)| (name.to_owned(), value)))
-        .map_err(|error| unspeakable(&error))
+/// Somebody and a role, in the words of the schema.
+pub(super) fn parties_of_asking(
+    asker: &Principal,
+    wanted: &Role,
+    target: Option<&TargetFacts>,
+) -> Result<Parties, Unspeakable> {
+    let types = types()?;
+    let (principal, asker) = principal(types, asker)?;
+    let (resource, [role, server]) = role(types, wanted, target)?;
+    parties(principal, resource, [asker, role, server])
 }
 
-/// What is known whenever somebody wants something.
-fn circumstances(
-    types: &Types,
-    who: &Who<'_>,
-    zone: &TimeZone,
-) -> Result<Vec<(String, RestrictedExpression)>, Unspeakable> {
-    let mut context = vec![("now".to_owned(), moment(types, Moment::of(who.now, zone))?)];
-    if let Some(address) = who.address {
-        let address = RestrictedExpression::new_ip(address.to_canonical().to_string());
-        context.push(("address".to_owned(), address));
+/// Those a question is about, held to the schema.
+fn parties(
+    principal: Vec<EntityUid>,
+    resource: Vec<EntityUid>,
+    entities: impl IntoIterator<Item = Entity>,
+) -> Result<Parties, Unspeakable> {
+    let schema = PARSED_SCHEMA.as_ref();
+    let schema = schema.ok_or_else(|| Unspeakable("the schema of this build is broken".to_owned()))?;
+    let entities = Entities::from_entities(entities, Some(schema)).map_err(|error| unspeakable(&error))?;
+    Ok(Parties::new(principal, resource, entities))
+}
+
+impl<'a> Facts<'a> {
+    fn new(action: EntityUid, parties: Arc<Parties>, pairs: impl FnOnce() -> Pairs + 'a) -> Self {
+        let context = || Context::from_pairs(pairs()?).map_err(|error| unspeakable(&error));
+        Self { action, parties, context: LazyCell::new(Box::new(context)), held: Cell::new(false) }
     }
-    if let Some(age) = second_factor_age(who) {
-        context.push(("second_factor_age".to_owned(), number(age.as_secs())));
-    }
-    Ok(context)
-}
 
-fn ticket(ticket: Option<&String>) -> Option<(String, RestrictedExpression)> {
-    let ticket = ticket.map(|ticket| ticket.trim()).filter(|ticket| !ticket.is_empty())?;
-    Some(("ticket".to_owned(), text(ticket)))
-}
-
-impl Facts {
     /// About a lease of somebody's.
     pub(super) fn of_lease(
         action: &str,
-        who: &Who<'_>,
+        who: &'a Who<'_>,
         owner: &PrincipalName,
-        zone: &TimeZone,
+        zone: &'a TimeZone,
     ) -> Result<Self, Unspeakable> {
         let types = types()?;
         let (principal, asker) = principal(types, who.principal)?;
@@ -229,81 +230,41 @@ impl Facts {
         let attributes: Attributes = [("holder".to_owned(), holder)].into();
         let lease_entity =
             Entity::new(lease.clone(), attributes, HashSet::new()).map_err(|error| unspeakable(&error))?;
-        Ok(Self {
-            action: uid(&types.action, action),
-            principal,
-            resource: vec![lease],
-            entities: vec![asker, lease_entity],
-            context: circumstances(types, who, zone)?,
-        })
+        let parties = Arc::new(parties(principal, vec![lease], [asker, lease_entity])?);
+        Ok(Self::new(uid(&types.action, action), parties, || circumstances(types, who, zone)))
     }
 
     /// About Mayfly itself.
-    pub(super) fn of_mayfly(action: &str, who: &Who<'_>, zone: &TimeZone) -> Result<Self, Unspeakable> {
+    pub(super) fn of_mayfly(action: &str, who: &'a Who<'_>, zone: &'a TimeZone) -> Result<Self, Unspeakable> {
         let types = types()?;
         let (principal, asker) = principal(types, who.principal)?;
         let mayfly = uid(&types.mayfly, "mayfly");
-        Ok(Self {
-            action: uid(&types.action, action),
-            principal,
-            entities: vec![asker, Entity::with_uid(mayfly.clone())],
-            resource: vec![mayfly],
-            context: circumstances(types, who, zone)?,
-        })
+        let itself = Entity::with_uid(mayfly.clone());
+        let parties = Arc::new(parties(principal, vec![mayfly], [asker, itself])?);
+        Ok(Self::new(uid(&types.action, action), parties, || circumstances(types, who, zone)))
     }
 
     /// About asking for a role.
     pub(super) fn of_asking(
-        who: &Who<'_>,
-        asked: &Asked<'_>,
-        target: Option<&TargetFacts>,
+        parties: Arc<Parties>,
+        who: &'a Who<'_>,
+        asked: &'a Asked<'_>,
         risk: u32,
-        zone: &TimeZone,
+        zone: &'a TimeZone,
     ) -> Result<Self, Unspeakable> {
         let types = types()?;
-        let (principal, asker) = principal(types, who.principal)?;
-        let (resource, [role, server]) = role(types, asked.role, target)?;
-        let terms = asked.terms;
-        let start = moment(types, Moment::of(terms.start.unwrap_or(who.now), zone))?;
-        let justification = terms.justification.trim();
-        let length = u64::try_from(justification.chars().count()).unwrap_or(u64::MAX);
-        let live = asked.live_roles.iter().map(|name| entity(uid(&types.role, name.as_str())));
-        let mut context = circumstances(types, who, zone)?;
-        context.extend(
-            [
-                ("ttl", number(terms.ttl.duration().as_secs())),
-                ("start", start),
-                ("scheduled", RestrictedExpression::new_bool(terms.start.is_some())),
-                ("parallel", number(terms.parallel.into())),
-                ("justification", text(justification)),
-                ("justification_length", number(length)),
-                ("live_leases", number(asked.live_leases.into())),
-                ("live_roles", RestrictedExpression::new_set(live)),
-                ("risk", number(risk.into())),
-            ]
-            .map(|(name, value)| (name.to_owned(), value)),
-        );
-        context.extend(ticket(terms.ticket.as_ref()));
-        if let Some(first) = asked.first_use {
-            context.push(("first_use".to_owned(), RestrictedExpression::new_bool(first)));
-        }
-        Ok(Self {
-            action: uid(&types.action, "request"),
-            principal,
-            resource,
-            entities: vec![asker, role, server],
-            context,
-        })
+        let context = move || asking(types, who, asked, risk, zone);
+        Ok(Self::new(uid(&types.action, "request"), parties, context))
     }
 
     /// About reviewing a request.
     pub(super) fn of_reviewing(
-        reviewer: &Who<'_>,
-        request: &Request,
+        reviewer: &'a Who<'_>,
+        request: &'a Request,
         reviewed: &Role,
         target: Option<&TargetFacts>,
-        step: (&str, bool),
-        zone: &TimeZone,
+        step: (&'a str, bool),
+        zone: &'a TimeZone,
     ) -> Result<Self, Unspeakable> {
         let types = types()?;
         let (own, asker) = principal(types, reviewer.principal)?;
@@ -313,24 +274,10 @@ impl Facts {
         if requester.first() != own.first() {
             entities.push(requester_entity);
         }
-        let mut context = circumstances(types, reviewer, zone)?;
-        context.extend(
-            requester.into_iter().take(1).map(|requester| ("requester".to_owned(), entity(requester))),
-        );
-        if let Some(sponsor) = &request.sponsor {
-            context.push(("sponsor".to_owned(), entity(uid(&types.principal, sponsor.as_str()))));
-        }
-        context.extend(
-            [
-                ("step", text(step.0)),
-                ("escalated", RestrictedExpression::new_bool(step.1)),
-                ("ttl", number(request.terms.ttl.duration().as_secs())),
-                ("risk", number(request.requirement.risk.score.into())),
-            ]
-            .map(|(name, value)| (name.to_owned(), value)),
-        );
-        context.extend(ticket(request.terms.ticket.as_ref()));
-        Ok(Self { action: uid(&types.action, "review"), principal: own, resource, entities, context })
+        let requester = requester.into_iter().next();
+        let context = move || reviewing(types, reviewer, (request, requester), step, zone);
+        let parties = Arc::new(parties(own, resource, entities)?);
+        Ok(Self::new(uid(&types.action, "review"), parties, context))
     }
 
     /// An action, for the same facts about another one on the same kind of resource.
@@ -338,27 +285,27 @@ impl Facts {
         Ok(uid(&types()?.action, name))
     }
 
-    /// The request and its entities, held to the schema.
+    /// The request, held to the schema. The actions that the same facts are asked about take the same principals, resources and
+    /// context there (a test sees to it): what was held to it for one is not for another.
     pub(super) fn request(
         &self,
         action: &EntityUid,
         schema: &Schema,
-    ) -> Result<(cedar_policy::Request, Entities), Unspeakable> {
+    ) -> Result<cedar_policy::Request, Unspeakable> {
         let of = |uids: &[EntityUid]| {
             uids.first().cloned().ok_or_else(|| Unspeakable("nothing is asked about".to_owned()))
         };
-        let context =
-            Context::from_pairs(self.context.iter().cloned()).map_err(|error| unspeakable(&error))?;
+        let context = LazyCell::force(&self.context).clone()?;
+        let schema = (!self.held.get()).then_some(schema);
         let request = cedar_policy::Request::new(
-            of(&self.principal)?,
+            of(&self.parties.principal)?,
             action.clone(),
-            of(&self.resource)?,
+            of(&self.parties.resource)?,
             context,
-            Some(schema),
+            schema,
         )
         .map_err(|error| unspeakable(&error))?;
-        let entities = Entities::from_entities(self.entities.iter().cloned(), Some(schema))
-            .map_err(|error| unspeakable(&error))?;
-        Ok((request, entities))
+        self.held.set(true);
+        Ok(request)
     }
 }

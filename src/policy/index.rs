@@ -12,7 +12,15 @@ use cedar_policy::{
 };
 
 /// By what the scope names of the principal, then of the resource.
-type Bucket = HashMap<Option<EntityUid>, HashMap<Option<EntityUid>, PolicySet>>;
+type Bucket = HashMap<Option<EntityUid>, HashMap<Option<EntityUid>, Group>>;
+
+/// Policies of one scope.
+#[derive(Debug, Default)]
+struct Group {
+    policies: PolicySet,
+    /// Some of them may look at the context.
+    look: bool,
+}
 
 /// Policies by their scope.
 #[derive(Debug, Default)]
@@ -70,36 +78,44 @@ impl Index {
                 }
             };
             for bucket in buckets {
-                let set = bucket.entry(principal.clone()).or_default().entry(resource.clone()).or_default();
-                set.add(policy.clone()).map_err(|error| error.to_string())?;
+                let group = bucket.entry(principal.clone()).or_default().entry(resource.clone()).or_default();
+                group.policies.add(policy.clone()).map_err(|error| error.to_string())?;
+                group.look |= may_look_at_context(policy);
             }
         }
         Ok(index)
     }
 
-    /// What the policies say that can apply. `principal` and `resource`: itself, then what it is in.
+    /// What the policies say that can apply, and whether any of them may look at the context. `principal` and `resource`: itself,
+    /// then what it is in.
     pub(super) fn ask(
         &self,
         action: &EntityUid,
         (principal, resource): (&[EntityUid], &[EntityUid]),
         request: &Request,
         entities: &Entities,
-    ) -> Voices {
-        let (authorizer, mut voices) = (Authorizer::new(), Voices::default());
+    ) -> (Voices, bool) {
+        let (authorizer, mut voices, mut looked) = (Authorizer::new(), Voices::default(), false);
         let keys = |uids: &[EntityUid]| -> Vec<Option<EntityUid>> {
             std::iter::once(None).chain(uids.iter().cloned().map(Some)).collect()
         };
         let (principals, resources) = (keys(principal), keys(resource));
         for bucket in self.by_action.get(action).into_iter().chain([&self.any_action]) {
             for sets in principals.iter().filter_map(|principal| bucket.get(principal)) {
-                for set in resources.iter().filter_map(|resource| sets.get(resource)) {
-                    voices.hear(&authorizer.is_authorized(request, set, entities));
+                for group in resources.iter().filter_map(|resource| sets.get(resource)) {
+                    voices.hear(&authorizer.is_authorized(request, &group.policies, entities));
+                    looked |= group.look;
                 }
             }
         }
         voices.settle(&self.order);
-        voices
+        (voices, looked)
     }
+}
+
+/// A policy that looks at the context has the word in its text, which may be there for another reason as well.
+fn may_look_at_context(policy: &Policy) -> bool {
+    policy.to_string().contains("context")
 }
 
 impl Voices {

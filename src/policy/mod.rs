@@ -8,11 +8,13 @@
 mod answer;
 mod approvable;
 mod bounds;
+mod context;
 mod explain;
 mod facts;
 mod handle;
 mod index;
 mod moment;
+mod parties;
 mod question;
 mod reach;
 mod review;

@@ -1,6 +1,9 @@
 //! A set of policies, and what it answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use cedar_policy::Policy;
@@ -12,6 +15,7 @@ use super::{
     facts::{Facts, Unspeakable},
     index::{Index, Voices},
     moment::Moment,
+    parties::Acquaintances,
     risk::{self, Evidence},
     source::{self, PARSED_SCHEMA, RESERVED},
 };
@@ -61,6 +65,7 @@ pub struct Policies {
     all: Vec<Policy>,
     index: Index,
     doubts: Vec<Mistake>,
+    acquaintances: Acquaintances,
 }
 
 impl Default for Policies {
@@ -94,6 +99,7 @@ impl Policies {
             all: Vec::new(),
             index: Index::default(),
             doubts: Vec::new(),
+            acquaintances: Acquaintances::default(),
         })
     }
 
@@ -119,7 +125,8 @@ impl Policies {
         };
         let Rules { zone, factors, targets, conflicts, .. } = rules;
         let (all, doubts) = (read.policies, read.doubts);
-        Ok(Self { digest, zone, factors, targets, conflicts, all, index, doubts })
+        let acquaintances = Acquaintances::default();
+        Ok(Self { digest, zone, factors, targets, conflicts, all, index, doubts, acquaintances })
     }
 
     /// Names the set: decisions are recorded with it. The SHA-256 of the files in order, each with its length before it; or
@@ -207,7 +214,7 @@ impl Policies {
         self.may_ask(who, role, facts.as_ref())
     }
 
-    fn may_ask(&self, who: &Who<'_>, role: &Role, facts: Result<&Facts, &Unspeakable>) -> Decision {
+    fn may_ask(&self, who: &Who<'_>, role: &Role, facts: Result<&Facts<'_>, &Unspeakable>) -> Decision {
         if let Some(reason) = beyond_invitation(who, role) {
             return Decision::deny(reason);
         }
@@ -305,12 +312,19 @@ impl Policies {
         ))
     }
 
-    fn asking(&self, who: &Who<'_>, asked: &Asked<'_>, risk: u32) -> Result<Facts, Unspeakable> {
-        Facts::of_asking(who, asked, self.targets.get(&asked.role.target), risk, &self.zone)
+    fn asking<'a>(
+        &'a self,
+        who: &'a Who<'_>,
+        asked: &'a Asked<'_>,
+        risk: u32,
+    ) -> Result<Facts<'a>, Unspeakable> {
+        let target = self.targets.get(&asked.role.target);
+        let parties = self.acquaintances.of(who.principal, asked.role, target)?;
+        Facts::of_asking(parties, who, asked, risk, &self.zone)
     }
 
     /// Puts a question to the policies that can apply to it.
-    pub(super) fn ask(&self, facts: Result<&Facts, &Unspeakable>, action: Option<&str>) -> Verdict {
+    pub(super) fn ask(&self, facts: Result<&Facts<'_>, &Unspeakable>, action: Option<&str>) -> Verdict {
         match facts.map_err(ToString::to_string).and_then(|facts| self.voices(facts, action)) {
             Err(error) => Verdict::Erred(format!("policy could not be asked: {error}"), Vec::new()),
             Ok(voices) if !voices.erred.is_empty() => {
@@ -323,12 +337,24 @@ impl Policies {
         }
     }
 
-    fn voices(&self, facts: &Facts, action: Option<&str>) -> Result<Voices, String> {
+    fn voices(&self, facts: &Facts<'_>, action: Option<&str>) -> Result<Voices, String> {
+        // What looks at nothing of the moment answers the same parties as it did before.
+        let kept = action.and_then(|action| facts.parties.answer(action));
+        if let Some(voices) = kept.and_then(OnceLock::get) {
+            return Ok(voices.clone());
+        }
         let schema = PARSED_SCHEMA.as_ref().ok_or("the schema of this build is broken")?;
         let about = action.map(Facts::action).transpose().map_err(|error| error.to_string())?;
         let action = about.as_ref().unwrap_or(&facts.action);
-        let (request, entities) = facts.request(action, schema).map_err(|error| error.to_string())?;
-        Ok(self.index.ask(action, (&facts.principal, &facts.resource), &request, &entities))
+        let request = facts.request(action, schema).map_err(|error| error.to_string())?;
+        let parties = &facts.parties;
+        let asked = (parties.principal.as_slice(), parties.resource.as_slice());
+        let (voices, looked) = self.index.ask(action, asked, &request, &parties.entities);
+        if !looked && let Some(kept) = kept {
+            // Somebody else may have been first, with the same.
+            let _ = kept.set(voices.clone());
+        }
+        Ok(voices)
     }
 
     pub(super) fn decision(
@@ -363,10 +389,10 @@ impl Policies {
     ) -> (Voices, Voices) {
         let facts = self.asking(who, asked, self.risk(who, asked).score).unwrap();
         let about = Facts::action(action).unwrap();
-        let (request, entities) = facts.request(&about, PARSED_SCHEMA.as_ref().unwrap()).unwrap();
+        let request = facts.request(&about, PARSED_SCHEMA.as_ref().unwrap()).unwrap();
         let all = cedar_policy::PolicySet::from_policies(self.all.iter().cloned()).unwrap();
         let mut whole = Voices::default();
-        whole.hear(&cedar_policy::Authorizer::new().is_authorized(&request, &all, &entities));
+        whole.hear(&cedar_policy::Authorizer::new().is_authorized(&request, &all, &facts.parties.entities));
         let order = self.all.iter().enumerate().map(|(place, policy)| (policy.id().to_string(), place));
         whole.settle(&order.collect());
         (whole, self.voices(&facts, Some(action)).unwrap())

@@ -62,11 +62,35 @@ proptest! {
 {text}")).collect();
         let text = texts.concat();
         let (policies, asker, role) = (policies(&text), principal(name, &groups), role(resource, &["group:three"]));
-        let terms = RequestTerms { ttl: hours(hours_asked), ..terms(&role) };
-        for action in ["request", "auto_approve", "break_glass"] {
-            let (all, indexed) =
-                policies.admit_voices_unindexed(&who(&asker), &asked(&role, &terms), action);
-            prop_assert_eq!(all, indexed, "{} {}", action, text);
+        // The second time by what was kept the first, with another moment.
+        for hours_asked in [hours_asked, 3 - hours_asked, hours_asked] {
+            let terms = RequestTerms { ttl: hours(hours_asked), ..terms(&role) };
+            for action in ["request", "auto_approve", "break_glass"] {
+                let (all, indexed) =
+                    policies.admit_voices_unindexed(&who(&asker), &asked(&role, &terms), action);
+                prop_assert_eq!(all, indexed, "{} {}", action, text);
+            }
         }
     }
+}
+
+#[test]
+fn who_asks_and_for_what_is_looked_at_anew_once_it_is_another() {
+    let policies = policies(
+        "@id(\"p\") forbid (principal, action == Action::\"request\", resource) when { principal in Group::\"out\" };",
+    );
+    let admitted = |asker: &Principal, role: &Role| {
+        matches!(policies.admit(&who(asker), &asked(role, &terms(role))), Admission::ByRule { .. })
+    };
+    let open = role("a", &["*"]);
+    for _ in 0..2 {
+        assert!(admitted(&principal("alice", &["in"]), &open));
+        assert!(!admitted(&principal("alice", &["out"]), &open), "of another group now");
+        assert!(!admitted(&principal("alice", &["in"]), &role("a", &["group:owners"])), "the role changed");
+    }
+}
+
+#[test]
+fn the_actions_asked_about_with_the_same_facts_are_declared_together() {
+    assert!(SCHEMA.contains("\naction request, auto_approve, break_glass appliesTo {"));
 }

@@ -22,7 +22,7 @@ use crate::domain::{
 /// A Thursday, ten in the morning in UTC.
 const MORNING: &str = "2026-01-15T10:00:00Z";
 
-fn principal(name: &str, groups: &[&str]) -> Principal {
+pub(super) fn principal(name: &str, groups: &[&str]) -> Principal {
     Principal {
         name: name.parse().unwrap(),
         kind: PrincipalKind::Human,
@@ -35,7 +35,7 @@ fn hours(hours: u64) -> Ttl {
     Ttl::new(Duration::from_secs(hours * 3600)).unwrap()
 }
 
-fn role(name: &str, allow: &[&str]) -> Role {
+pub(super) fn role(name: &str, allow: &[&str]) -> Role {
     Role {
         name: name.parse().unwrap(),
         target: "orders".parse().unwrap(),
