@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ChainHead;
 use crate::domain::{Lease, PrincipalKind, PrincipalName, PrincipalRef};
 
 /// Who did it.
@@ -127,7 +129,7 @@ impl Digest {
 
 impl From<Digest> for String {
     fn from(digest: Digest) -> String {
-        data_encoding::HEXLOWER.encode(&digest.0)
+        HEXLOWER.encode(&digest.0)
     }
 }
 
@@ -135,7 +137,7 @@ impl TryFrom<String> for Digest {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
-        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(|_| "not hexadecimal")?;
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| "not hexadecimal")?;
         bytes.try_into().map(Digest).map_err(|_| "not 32 bytes")
     }
 }
@@ -182,20 +184,32 @@ impl Record {
         record
     }
 
+    /// As [`Record::seal`], for who only keeps its JSON form: the end of the chain with it, and that form. What the digest is taken of
+    /// is most of it, and is written once.
+    ///
+    /// # Errors
+    /// None: plain text and numbers have a JSON form.
+    pub fn seal_as_json(
+        draft: Draft,
+        seq: u64,
+        previous: Digest,
+    ) -> Result<(ChainHead, String), serde_json::Error> {
+        let Draft { at, actor, action, resource, outcome, details } = draft;
+        let (actor, resource, details) = (&actor, resource.as_str(), &details);
+        let content = Content { seq, at, actor, action, resource, outcome, details, previous };
+        let mut json = serde_json::to_string(&content)?;
+        let hash = Digest::of(json.as_bytes());
+        // The hash is the last field of the same object.
+        json.pop();
+        json.push_str(",\"hash\":\"");
+        HEXLOWER.encode_append(&hash.0, &mut json);
+        json.push_str("\"}");
+        Ok((ChainHead { seq, hash }, json))
+    }
+
     /// The digest its content has; equal to `hash` unless somebody changed it.
     pub fn digest(&self) -> Digest {
-        #[derive(Serialize)]
-        struct Sealed<'a> {
-            seq: u64,
-            at: Timestamp,
-            actor: &'a Actor,
-            action: &'a str,
-            resource: &'a str,
-            outcome: AuditOutcome,
-            details: &'a BTreeMap<String, String>,
-            previous: Digest,
-        }
-        let sealed = Sealed {
+        let content = Content {
             seq: self.seq,
             at: self.at,
             actor: &self.actor,
@@ -206,6 +220,41 @@ impl Record {
             previous: self.previous,
         };
         // Serialising plain text and numbers into memory cannot fail; an empty digest would only ever fail to verify.
-        Digest::of(&serde_json::to_vec(&sealed).unwrap_or_default())
+        Digest::of(&serde_json::to_vec(&content).unwrap_or_default())
+    }
+}
+
+/// A record without its hash, as the hash is taken of it.
+#[derive(Serialize)]
+struct Content<'a, D> {
+    seq: u64,
+    at: Timestamp,
+    actor: &'a Actor,
+    action: &'a str,
+    resource: &'a str,
+    outcome: AuditOutcome,
+    details: &'a D,
+    previous: Digest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealing_as_json_writes_what_sealing_does() {
+        let name = "ann".parse().unwrap();
+        let actor = Actor::Principal { name, kind: PrincipalKind::Human, address: "10.1.2.3".parse().ok() };
+        let draft = Draft::new(Timestamp::UNIX_EPOCH, actor, "lease.issued", "leases/a")
+            .with("purpose", "a \"quoted\" }, \u{7} and ünusual one")
+            .with("account", "mf_a");
+        for draft in
+            [draft.clone(), draft.refused("no"), Draft::new(Timestamp::MAX, Actor::System, "a.b", "")]
+        {
+            let record = Record::seal(draft.clone(), 7, Digest([3; 32]));
+            let (head, json) = Record::seal_as_json(draft, 7, Digest([3; 32])).unwrap();
+            assert_eq!(json, serde_json::to_string(&record).unwrap());
+            assert_eq!((head.seq, head.hash), (7, record.hash));
+        }
     }
 }

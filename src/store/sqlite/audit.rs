@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     SqliteStore,
     failure::write_failed,
-    row::{from_json, signed, to_json, unsigned},
+    row::{from_json, no_json, signed, unsigned},
     writer::Ledger,
 };
 use crate::{
@@ -33,13 +33,13 @@ macro_rules! part_of {
 impl Ledger<'_> {
     /// Gives a draft its place at the end of the chain.
     pub(super) fn append(&mut self, draft: Draft) -> Result<(), StoreError> {
-        let record = Record::seal(draft, self.head.seq.saturating_add(1), self.head.hash);
-        let json = to_json(&record)?;
+        let sealed = Record::seal_as_json(draft, self.head.seq.saturating_add(1), self.head.hash);
+        let (head, json) = sealed.map_err(no_json)?;
         self.connection
             .prepare_cached("INSERT INTO audit (seq, record, hash) VALUES (?1, ?2, ?3)")
-            .and_then(|mut statement| statement.execute(params![signed(record.seq), json, record.hash.0]))
+            .and_then(|mut statement| statement.execute(params![signed(head.seq), json, head.hash.0]))
             .map_err(write_failed)?;
-        self.head = ChainHead { seq: record.seq, hash: record.hash };
+        self.head = head;
         Ok(())
     }
 }

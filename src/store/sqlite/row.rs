@@ -35,8 +35,12 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> ru
 
 /// The JSON form of a value.
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value)
-        .map_err(|error| StoreError::new(StoreErrorKind::Other, "a value has no JSON form").caused_by(error))
+    serde_json::to_string(value).map_err(no_json)
+}
+
+/// A value has no JSON form.
+pub(super) fn no_json(error: serde_json::Error) -> StoreError {
+    StoreError::new(StoreErrorKind::Other, "a value has no JSON form").caused_by(error)
 }
 
 /// Text, without copying it.
