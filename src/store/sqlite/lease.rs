@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     audit::Draft,
-    domain::{Lease, LeaseEvent, LeaseId, PrincipalName, RoleName, TargetName},
+    domain::{Lease, LeaseEvent, LeaseId, LeaseState, PrincipalName, RoleName, TargetName},
     store::{
         ApplyError, BeginError, Begun, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, StoreError,
         Tally, entry::check_changes,
@@ -129,6 +129,7 @@ fn begin(
     lease_row::insert(ledger.connection, lease, encoded).map_err(write_failed)?;
     ledger.append(audit)?;
     ledger.announce(lease);
+    ledger.under_way += 1;
     Ok(Begun::Fresh(new.lease))
 }
 
@@ -165,6 +166,9 @@ fn apply(
     lease_row::update(ledger.connection, &after, &to_json(&after.state)?).map_err(write_failed)?;
     if let Some(draft) = audit {
         ledger.append(draft)?;
+    }
+    if matches!(state, LeaseState::Provisioning { .. }) {
+        ledger.under_way = ledger.under_way.saturating_sub(1);
     }
     ledger.announce(&after);
     Ok(after)

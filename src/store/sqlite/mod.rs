@@ -9,6 +9,7 @@ mod backup;
 mod entry;
 mod failure;
 mod file;
+mod gathering;
 mod lease;
 mod lease_query;
 mod lease_row;

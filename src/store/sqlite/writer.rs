@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    thread::{Builder, JoinHandle},
+    thread::{self, Builder, JoinHandle},
 };
 
 use rusqlite::Connection;
@@ -16,6 +16,7 @@ use super::{
     audit,
     failure::{Failure, OperationError, closed},
     file::Hold,
+    gathering::Gathering,
     token_cache::TokenCache,
 };
 use crate::{
@@ -32,6 +33,8 @@ pub(super) struct Ledger<'c> {
     pub(super) connection: &'c Connection,
     /// The end of the audit chain, with what this transaction appended.
     pub(super) head: ChainHead,
+    /// Leases that were begun and wait for their creation.
+    pub(super) under_way: usize,
     changed: Vec<Lease>,
     entries: Vec<(EntryKind, String)>,
     tokens: &'c TokenCache,
@@ -144,7 +147,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let (queue, commands) = sync_channel(waiting);
         let run = move || {
-            let mut thread = WriterThread { connection, state, batch };
+            let mut thread = WriterThread { connection, state, gathering: Gathering::new(batch) };
             thread.serve(&commands);
             // In this order: nobody else may open the file before it is closed here.
             drop(thread);
@@ -190,14 +193,13 @@ impl Writer {
 struct WriterThread {
     connection: Connection,
     state: WriterState,
-    batch: usize,
+    gathering: Gathering,
 }
 
 impl WriterThread {
     fn serve(&mut self, commands: &Receiver<Box<dyn Command>>) {
-        while let Ok(first) = commands.recv() {
-            let more = commands.try_iter().take(self.batch.saturating_sub(1));
-            let mut waiting = std::iter::once(first).chain(more).collect::<Vec<_>>().into_iter();
+        while let Some(group) = self.gathering.next(commands, thread::sleep) {
+            let mut waiting = group.into_iter();
             while waiting.len() > 0 {
                 self.transaction(&mut waiting);
             }
@@ -210,6 +212,7 @@ impl WriterThread {
         let mut ledger = Ledger {
             connection: &self.connection,
             head: self.state.head,
+            under_way: self.gathering.under_way,
             changed: Vec::new(),
             entries: Vec::new(),
             tokens: &tokens,
@@ -230,9 +233,10 @@ impl WriterThread {
         crash::here(Point::StoreCommitting);
         let committed = outcome.and_then(|()| ledger.execute("COMMIT").map_err(Failure::of_write));
         let committed = committed.inspect(|()| crash::here(Point::StoreCommitted));
-        let Ledger { head, changed, entries, tokens_change, .. } = ledger;
+        let Ledger { head, under_way, changed, entries, tokens_change, .. } = ledger;
         match &committed {
             Ok(()) => {
+                self.gathering.under_way = under_way;
                 let commands = u32::try_from(done.len()).unwrap_or(u32::MAX);
                 self.state.commits.committed(commands, watch.elapsed());
                 self.publish(head, changed, entries);
@@ -285,6 +289,7 @@ fn settle(commands: impl IntoIterator<Item = Box<dyn Command>>, failed: Option<&
 fn step(command: &mut dyn Command, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
     ledger.execute("SAVEPOINT command").map_err(Failure::of_write)?;
     let (head, announced, entries) = (ledger.head, ledger.changed.len(), ledger.entries.len());
+    let under_way = ledger.under_way;
     let Err(failure) = command.run(ledger) else {
         return ledger.execute("RELEASE command").map_err(Failure::of_write);
     };
@@ -292,7 +297,7 @@ fn step(command: &mut dyn Command, ledger: &mut Ledger<'_>) -> Result<(), Failur
     if ledger.connection.is_autocommit() {
         return Err(failure.unwrap_or_else(Failure::lost));
     }
-    ledger.head = head;
+    (ledger.head, ledger.under_way) = (head, under_way);
     ledger.changed.truncate(announced);
     ledger.entries.truncate(entries);
     ledger.execute("ROLLBACK TO command").map_err(Failure::of_write)?;
