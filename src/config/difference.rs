@@ -289,6 +289,7 @@ fn target(c: &mut Comparison<'_>, old: &TargetSettings, new: &TargetSettings) {
     c.live("pool.wait", &old.pool.wait, &new.pool.wait);
     c.live("pool.connect", &old.pool.connect, &new.pool.connect);
     c.live("pool.statement", &old.pool.statement, &new.pool.statement);
+    c.live("pool.accounts_per_deputy", &old.pool.accounts_per_deputy, &new.pool.accounts_per_deputy);
 }
 
 fn role(c: &mut Comparison<'_>, old: &Role, new: &Role) {

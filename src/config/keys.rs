@@ -168,6 +168,7 @@ pub(super) const KEYS: &[Key] = &[
     key("targets.NAME.pool.wait", between(BRIEF, FIVE_MINUTES), Default("\"5s\"")),
     key("targets.NAME.pool.connect", between(BRIEF, FIVE_MINUTES), Default("\"5s\"")),
     key("targets.NAME.pool.statement", between(BRIEF, FIVE_MINUTES), Default("\"10s\"")),
+    key("targets.NAME.pool.accounts_per_deputy", Number(0, 10_000), Default("250")),
     key("roles.NAME.target", Text, Required),
     key("roles.NAME.kind", Choice(&["ephemeral", "elevation", "checkout"]), Default("\"ephemeral\"")),
     key("roles.NAME.accounts", Table, Optional),

@@ -299,13 +299,14 @@ fn reconcile(section: &Section<'_>) -> Option<ReconcileSettings> {
 fn pool(section: &Section<'_>) -> Option<PoolSettings> {
     let (issuing, ending) = (section.number("issuing"), section.number("ending"));
     let (wait, connect) = (section.duration("wait"), section.duration("connect"));
-    let statement = section.duration("statement");
+    let (statement, per_deputy) = (section.duration("statement"), section.number("accounts_per_deputy"));
     Some(PoolSettings {
         issuing: issuing?.value,
         ending: ending?.value,
         wait: wait?.value,
         connect: connect?.value,
         statement: statement?.value,
+        accounts_per_deputy: per_deputy?.value,
     })
 }
 

@@ -95,6 +95,9 @@ pub struct PoolSettings {
     pub connect: Duration,
     /// How long a statement may take; the server is told as well, where it can be.
     pub statement: Duration,
+    /// PostgreSQL from 16 on, unless the administration account is a superuser: accounts that it creates by itself, and then through each
+    /// of its deputies, before there is another; 0: it has none.
+    pub accounts_per_deputy: u32,
 }
 
 impl Default for PoolSettings {
@@ -105,15 +108,21 @@ impl Default for PoolSettings {
             wait: Duration::from_secs(5),
             connect: Duration::from_secs(5),
             statement: Duration::from_secs(10),
+            accounts_per_deputy: 250,
         }
     }
 }
 
 impl PoolSettings {
+    /// The longest the statements of a creation can take together.
+    pub fn longest_statements(&self) -> Duration {
+        self.statement * 2 + Duration::from_secs(2)
+    }
+
     /// The longest a creation can take, all waits included; beyond it, nobody is working on it any more, here or on the
     /// server.
     pub fn longest_creation(&self) -> Duration {
-        self.wait + self.connect + self.statement * 2 + Duration::from_secs(5)
+        self.wait + self.connect + self.longest_statements() + Duration::from_secs(3)
     }
 }
 

@@ -1,6 +1,12 @@
 //! Connecting: several hosts, the one that accepts writes, sessions set up alike, one message at a time with a bound.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{task::JoinHandle, time::timeout};
@@ -11,7 +17,12 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{errors::Failure, tls};
+use super::{
+    acting::Acting,
+    deputies::{self, Post},
+    errors::Failure,
+    tls,
+};
 use crate::{
     clock::Clock,
     domain::Password,
@@ -68,6 +79,10 @@ struct Introduction {
     identity: ServerIdentity,
     /// Its clock minus ours.
     offset: Option<ClockOffset>,
+    /// The administration account is a superuser.
+    superuser: bool,
+    /// There are deputies, of whichever account.
+    has_deputies: bool,
 }
 
 /// Makes connections to one target.
@@ -78,6 +93,7 @@ pub(super) struct Connector {
     recognition: Arc<dyn Recognition>,
     tls: Option<MakeRustlsConnect>,
     offset: OffsetGauge,
+    has_deputies: AtomicBool,
 }
 
 impl Connector {
@@ -91,7 +107,7 @@ impl Connector {
         let tls = tls::connector(&settings.tls)?;
         let keychain = Keychain::new(&settings, credentials);
         let offset = OffsetGauge::new(settings.name.clone());
-        Ok(Self { settings, keychain, clock, recognition, tls, offset })
+        Ok(Self { settings, keychain, clock, recognition, tls, offset, has_deputies: AtomicBool::new(false) })
     }
 
     /// The database for administration.
@@ -107,6 +123,17 @@ impl Connector {
     /// The target's clock minus ours, as last measured; `None` before the first connection.
     pub(super) fn offset(&self) -> Option<ClockOffset> {
         self.offset.last()
+    }
+
+    /// Whether accounts may have been created through deputies, as far as this process knows: so it was seen on some connecting, or
+    /// done here. Another replica's first deputy is not known at once, and until then done without.
+    pub(super) fn has_deputies(&self) -> bool {
+        self.has_deputies.load(Ordering::Relaxed)
+    }
+
+    /// There are deputies from now on.
+    pub(super) fn note_deputies(&self) {
+        self.has_deputies.store(true, Ordering::Relaxed);
     }
 
     /// A moment of our clock on the target's, by an offset that is not old: either clock may have been set since.
@@ -235,10 +262,17 @@ impl Connector {
             bound: self.settings.pool.statement + SLACK,
             release: Release { number: 0, text: String::new() },
             offset: None,
+            superuser: false,
+            acting: Acting::at_first(),
+            post: Post::default(),
             usable: true,
         };
         let introduction = self.look(&mut connection).await.map_err(|error| error.while_doing(&doing))?;
         connection.release = introduction.release;
+        connection.superuser = introduction.superuser;
+        if introduction.has_deputies {
+            self.note_deputies();
+        }
         connection.offset = introduction.offset.map(|measured| measured.offset);
         let recognised = self.recognition.recognise(&self.settings.name, &introduction.identity).await;
         if let (Ok(()), Some(measured)) = (&recognised, introduction.offset) {
@@ -296,7 +330,9 @@ impl Connector {
         let rows = connection
             .run(&format!(
                 "SELECT current_setting('server_version_num'), current_setting('server_version'), \
-                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, {identity}"
+                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, {identity}, \
+                 current_setting('is_superuser')::bool, {}",
+                deputies::ANY
             ))
             .await?;
         let after = self.clock.now();
@@ -310,6 +346,8 @@ impl Connector {
             },
             identity: ServerIdentity(row.and_then(|row| text(row, 3)).unwrap_or(NAMELESS.to_owned())),
             offset: theirs.map(|theirs| ClockOffset::measured(theirs, before, after)),
+            superuser: row.is_some_and(|row| truth(row, 4)),
+            has_deputies: row.is_some_and(|row| truth(row, 5)),
         })
     }
 }
@@ -333,6 +371,10 @@ pub(super) struct Connection {
     bound: Duration,
     release: Release,
     offset: Option<SignedDuration>,
+    superuser: bool,
+    acting: Acting,
+    /// As whom it creates accounts.
+    pub(super) post: Post,
     /// The session is as it was set up, with nothing under way: it may serve another.
     usable: bool,
 }
@@ -348,6 +390,21 @@ impl Connection {
         self.offset
     }
 
+    /// Whether the administration account is a superuser.
+    pub(super) fn is_superuser(&self) -> bool {
+        self.superuser
+    }
+
+    /// All that is run from now on, until it is lent to somebody else, is done as a deputy; `None`: as the administration account.
+    pub(super) fn act_as(&mut self, deputy: Option<String>) {
+        self.acting.want(deputy);
+    }
+
+    /// The deputy that it acts as.
+    pub(super) fn deputy(&self) -> Option<&str> {
+        self.acting.deputy()
+    }
+
     /// Whether it may be used again by somebody else.
     pub(super) fn is_usable(&self) -> bool {
         self.usable && !self.client.is_closed()
@@ -355,6 +412,13 @@ impl Connection {
 
     /// Sends a simple-protocol message: one round trip, one implicit transaction, all rows of all its statements.
     pub(super) async fn run(&mut self, message: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+        let Some(change) = self.acting.change()? else { return self.send(message).await };
+        let outcome = self.send(&format!("{change};\n{message}")).await;
+        self.acting.changed(outcome.is_ok());
+        outcome
+    }
+
+    async fn send(&mut self, message: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
         let bound = self.bound;
         let guard = InFlight::begin(self);
         let Ok(answer) = timeout(bound, guard.connection.client.simple_query(message)).await else {
@@ -371,7 +435,7 @@ impl Connection {
     /// Like [`Connection::run`], for a message with transaction control of its own: when it fails, nothing is left open.
     pub(super) async fn run_with_control(&mut self, message: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
         let outcome = self.run(message).await;
-        if outcome.is_err() && self.is_usable() && self.run("ROLLBACK").await.is_err() {
+        if outcome.is_err() && self.is_usable() && self.send("ROLLBACK").await.is_err() {
             self.usable = false;
         }
         outcome
@@ -383,10 +447,12 @@ impl Connection {
         if !self.is_usable() {
             return true;
         }
-        let Err(failure) = self.run("DISCARD ALL").await else { return true };
+        self.acting.lose_track();
+        let Err(failure) = self.send("DISCARD ALL").await else { return true };
         let was_open =
             failure.is(&SqlState::ACTIVE_SQL_TRANSACTION) || failure.is(&SqlState::IN_FAILED_SQL_TRANSACTION);
-        let cleaned = was_open && self.run("ROLLBACK").await.is_ok() && self.run("DISCARD ALL").await.is_ok();
+        let cleaned =
+            was_open && self.send("ROLLBACK").await.is_ok() && self.send("DISCARD ALL").await.is_ok();
         self.usable = self.usable && cleaned;
         !was_open
     }

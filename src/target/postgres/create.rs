@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use tokio_postgres::error::SqlState;
 
 use super::{
-    connect::{Connection, role_is_missing},
+    connect::{ADMIN_OPTION_SINCE, Connection, role_is_missing},
+    deputies,
     errors::Failure,
     privileges::{self, Needs},
     quote::{self, QuoteError},
@@ -24,22 +25,48 @@ pub(super) async fn create(
 ) -> Result<(), TargetError> {
     let values = Values::of_new(&new, (secret.verifier.as_str(), &secret.password), expires_at);
     let own = templates::render(&new.role.statements.create, &values)?;
-    let built_in = creation(&new, secret, expires_at)?;
-    let Err(failure) = templates::run(connection, &built_in, &own, new.lease).await else { return Ok(()) };
+    let built_in = creation(&new, secret, expires_at, connection.release().number)?;
+    let Err(mut failure) = templates::run(connection, &built_in, &own, new.lease).await else {
+        return Ok(());
+    };
+    if deputies::may_be_refused(connection, &failure) {
+        if deputies::equip(connection, new.role, &failure).await
+            && templates::run(connection, &built_in, &own, new.lease).await.is_ok()
+        {
+            return Ok(());
+        }
+        // As ourselves: it may succeed, and if it does not, that says what is wrong.
+        deputies::leave_post(connection);
+        let Err(plain) = templates::run(connection, &built_in, &own, new.lease).await else { return Ok(()) };
+        failure = plain;
+    }
+    connection.act_as(None);
     let failure = failure.without(&[secret.password.expose(), secret.verifier.as_str()]);
     explain_creation(connection, &new, !own.is_empty(), failure).await
 }
 
 /// The built-in statements. Every attribute is named: a default that a later release changes must not change an account.
-fn creation(new: &NewAccount<'_>, secret: &Secret, expires_at: Timestamp) -> Result<Vec<String>, QuoteError> {
+///
+/// From 16 on the group comes last. To grant it and to comment, the server walks through all that we are a member of, at length
+/// after each change of a membership: the account's creation is one, the grant another. In this order it is once, not twice.
+fn creation(
+    new: &NewAccount<'_>,
+    secret: &Secret,
+    expires_at: Timestamp,
+    release: u32,
+) -> Result<Vec<String>, QuoteError> {
     let (name, role) = (quote::identifier(new.account.name.as_str())?, new.role);
     let limit = role.connection_limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX));
     let limit = limit.map_or(String::new(), |limit| format!(" CONNECTION LIMIT {limit}"));
     let groups = quote::identifiers(role.member_of.iter().map(String::as_str))?;
-    let groups = if groups.is_empty() { groups } else { format!(" IN ROLE {groups}") };
+    let (at_once, at_last) = match groups.as_str() {
+        "" => (String::new(), None),
+        _ if release >= ADMIN_OPTION_SINCE => (String::new(), Some(format!("GRANT {groups} TO {name}"))),
+        _ => (format!(" IN ROLE {groups}"), None),
+    };
     let mut statements = vec![format!(
         "CREATE ROLE {name} LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS \
-         PASSWORD {} VALID UNTIL {}{limit}{groups}",
+         PASSWORD {} VALID UNTIL {}{limit}{at_once}",
         quote::literal(secret.verifier.as_str())?,
         quote::timestamp(expires_at)
     )];
@@ -48,6 +75,7 @@ fn creation(new: &NewAccount<'_>, secret: &Secret, expires_at: Timestamp) -> Res
         statements.push(format!("ALTER ROLE {name} SET {} TO {value}", quote::setting_name(setting)?));
     }
     statements.push(format!("COMMENT ON ROLE {name} IS {}", quote::literal(&new.mark().to_string())?));
+    statements.extend(at_last);
     Ok(statements)
 }
 

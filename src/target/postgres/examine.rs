@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::{
     connect::{Connection, number, text, truth},
-    cron,
+    cron, deputies,
     errors::Failure,
     existing::{self, Named},
     privileges::{self, Needs},
@@ -41,6 +41,7 @@ pub(super) async fn examine(
     findings.extend(server(connection).await?);
     findings.extend(databases(connection).await?);
     findings.extend(cron::findings(connection).await?);
+    findings.extend(deputies::findings(connection).await?);
     findings.extend(offset.map(clock));
     findings.extend(roles.iter().filter_map(|role| iterations(role)));
     if findings.iter().all(|finding| finding.remedy.is_none()) {

@@ -24,7 +24,7 @@ const BATCH: usize = 1000;
 
 /// Statistics of the catalogue lag behind thousands of new accounts; by them, reading whole tables for each account, or compiling
 /// the question first, looks cheap.
-const BY_INDEX: &str = "BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+pub(super) const BY_INDEX: &str = "BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
      SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
 
 /// What a membership that can be handed on is called among the powers.

@@ -7,9 +7,11 @@
 //! `VALID UNTIL` is by the server's clock: its offset is measured on every connect, and anew once the measurement is a minute
 //! old, and all expiries are corrected for it.
 
+mod acting;
 mod connect;
 mod create;
 mod cron;
+mod deputies;
 mod end;
 mod errors;
 mod examine;
@@ -27,17 +29,18 @@ mod templates;
 pub mod tls;
 mod verifier;
 
-use std::{sync::Arc, thread::available_parallelism};
+use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
 use async_trait::async_trait;
+use deadpool::managed::Object;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use self::{
-    connect::{Connector, Release},
+    connect::{Connection, Connector, Release},
     found::Seen,
     objects::Reach,
-    pool::Pool,
+    pool::{Manager, Pool},
 };
 use super::{
     ClockOffset, Elevated, Examination, ExistingState, Finding, HandedOut, LeasedAccount, NewAccount,
@@ -93,6 +96,24 @@ impl Postgres {
         })
     }
 
+    /// A connection that acts as the deputy that holds an account, when one does.
+    async fn lend_for(
+        &self,
+        pool: &Pool,
+        account: LeasedAccount<'_>,
+    ) -> Result<Object<Manager>, TargetError> {
+        let mut connection = pool.get().await?;
+        self.act_for(&mut connection, account).await;
+        Ok(connection)
+    }
+
+    async fn act_for(&self, connection: &mut Connection, account: LeasedAccount<'_>) {
+        if self.connector.has_deputies() {
+            let holders = deputies::holders(connection, &[account.account.name.as_str()]).await;
+            connection.act_as(holders.into_iter().find_map(|(deputy, _)| deputy));
+        }
+    }
+
     fn version(release: &Release) -> ServerVersion {
         ServerVersion { engine: Engine::Postgres, version: release.text.clone() }
     }
@@ -140,23 +161,47 @@ impl Target for Postgres {
     async fn create(&self, new: NewAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
         let mut connection = self.issuing.get().await?;
         let expires_at = self.connector.on_target_clock(&mut connection, new.expires_at).await?;
-        create::create(&mut connection, new, secret, expires_at).await.map_err(TargetError::after_sending)
+        let creating = async {
+            deputies::take_post(&mut connection, new.role, self.settings.pool.accounts_per_deputy).await;
+            if connection.deputy().is_some() {
+                self.connector.note_deputies();
+            }
+            create::create(&mut connection, new, secret, expires_at).await.map_err(TargetError::after_sending)
+        };
+        // Of however many statements it consists: what was not told of by then is taken to be undone (`longest_creation`).
+        let bound = self.settings.pool.longest_statements();
+        timeout(bound, creating).await.unwrap_or_else(|_| Err(late(bound)))
     }
 
     async fn replace_secret(&self, account: LeasedAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
-        let mut connection = self.issuing.get().await?;
-        create::replace_secret(&mut connection, account, secret).await
+        let mut connection = self.lend_for(&self.issuing, account).await?;
+        let done = create::replace_secret(&mut connection, account, secret).await;
+        if again_by_ourselves(&mut connection, &done) {
+            return create::replace_secret(&mut connection, account, secret).await;
+        }
+        done
     }
 
     async fn renew(&self, account: LeasedAccount<'_>, expires_at: Timestamp) -> Result<(), TargetError> {
         let mut connection = self.issuing.get().await?;
         let expires_at = self.connector.on_target_clock(&mut connection, expires_at).await?;
-        create::renew(&mut connection, account, expires_at).await
+        self.act_for(&mut connection, account).await;
+        let done = create::renew(&mut connection, account, expires_at).await;
+        if again_by_ourselves(&mut connection, &done) {
+            return create::renew(&mut connection, account, expires_at).await;
+        }
+        done
     }
 
     async fn disable(&self, account: LeasedAccount<'_>) -> Result<Survey, TargetError> {
-        let mut connection = self.ending.get().await?;
-        end::disable(&mut connection, account.account.name.as_str()).await
+        let mut connection = self.lend_for(&self.ending, account).await?;
+        let name = account.account.name.as_str();
+        let done = end::disable(&mut connection, name).await;
+        if again_by_ourselves(&mut connection, &done) {
+            end::disable(&mut connection, name).await
+        } else {
+            done
+        }
     }
 
     async fn end_sessions(&self, account: LeasedAccount<'_>) -> Result<SessionsEnded, TargetError> {
@@ -177,8 +222,14 @@ impl Target for Postgres {
 
     async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError> {
         account.insist_on_ours()?;
-        let mut connection = self.ending.get().await?;
-        end::remove(&mut connection, account.account.name.as_str()).await
+        let mut connection = self.lend_for(&self.ending, account).await?;
+        let name = account.account.name.as_str();
+        let done = end::remove(&mut connection, name).await;
+        if again_by_ourselves(&mut connection, &done) {
+            end::remove(&mut connection, name).await
+        } else {
+            done
+        }
     }
 
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
@@ -288,6 +339,19 @@ impl Target for Postgres {
     async fn installation_script(&self) -> Result<String, TargetError> {
         Ok(cron::script(self.connector.user(), self.connector.database())?)
     }
+}
+
+/// Whether a step that failed as a deputy can be taken by the administration account itself, as which the connection then acts.
+fn again_by_ourselves<T>(connection: &mut Connection, done: &Result<T, TargetError>) -> bool {
+    let failed = done.as_ref().is_err_and(|error| !error.outcome_is_unknown());
+    let again = failed && connection.deputy().is_some() && connection.is_usable();
+    connection.act_as(None);
+    again
+}
+
+fn late(bound: Duration) -> TargetError {
+    TargetError::new(TargetErrorKind::TimedOut, format!("the account was not created within {bound:?}"))
+        .after_sending()
 }
 
 fn problem(error: TargetError) -> Finding {

@@ -256,10 +256,9 @@ async fn leave_groups(connection: &mut Connection, account: &str, oid: u32) -> R
     if groups.is_empty() {
         return Ok(());
     }
-    let mut names: Vec<&str> = groups.iter().map(|membership| membership.group.as_str()).collect();
-    names.dedup();
-    for group in names {
-        let message = format!("REVOKE {} FROM {name} CASCADE", quote::identifier(group)?);
+    let release = connection.release().number;
+    for membership in groups {
+        let message = membership.revocation("", &name, release)?;
         let outcome =
             connection.run(&message).await.map_err(|failure| failure.while_doing("revoking memberships"));
         match outcome {
@@ -272,7 +271,6 @@ async fn leave_groups(connection: &mut Connection, account: &str, oid: u32) -> R
     if left.is_empty() {
         return Ok(());
     }
-    let release = connection.release().number;
     let remedy: Result<Vec<String>, _> = left
         .iter()
         .map(|membership| Ok::<_, QuoteError>(format!("{};", membership.revocation("", &name, release)?)))

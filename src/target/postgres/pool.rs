@@ -65,15 +65,18 @@ impl Pool {
         PoolUse { pool, size: status.max_size, in_use, waiting: status.waiting }
     }
 
-    /// A connection, free or new.
+    /// A connection, free or new, that acts as the administration account.
     pub(super) async fn get(&self) -> Result<Object<Manager>, TargetError> {
-        self.connections.get().await.map_err(|error| match error {
+        let lent = self.connections.get().await;
+        let mut connection = lent.map_err(|error| match error {
             PoolError::Backend(error) => error,
             PoolError::Timeout(TimeoutType::Wait) => TargetError::new(
                 TargetErrorKind::Busy,
                 format!("every connection to the target was busy for {:?}", self.wait),
             ),
             _ => TargetError::new(TargetErrorKind::Unavailable, "no connection to the target can be made"),
-        })
+        })?;
+        connection.act_as(None);
+        Ok(connection)
     }
 }

@@ -53,6 +53,11 @@ pub(super) fn literal(text: &str) -> Result<String, QuoteError> {
     }
 }
 
+/// String literals, separated by commas.
+pub(super) fn literals<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<String, QuoteError> {
+    Ok(texts.into_iter().map(literal).collect::<Result<Vec<_>, _>>()?.join(", "))
+}
+
 /// A moment as a literal in UTC, to the microsecond, read alike under every `DateStyle` and `TimeZone`.
 pub(super) fn timestamp(at: Timestamp) -> String {
     format!("'{}+00'", at.strftime("%Y-%m-%d %H:%M:%S%.6f"))
@@ -102,6 +107,7 @@ mod tests {
     fn quotes_by_type() {
         assert_eq!(identifier("a\"b;--").unwrap(), "\"a\"\"b;--\"");
         assert_eq!(identifiers(["a", "b"]).unwrap(), "\"a\", \"b\"");
+        assert_eq!(literals(["a'b", "c"]).unwrap(), "'a''b', 'c'");
         assert_eq!(literal("it's; $$").unwrap(), "'it''s; $$'");
         assert_eq!(literal("\\' OR 1=1").unwrap(), " E'\\\\'' OR 1=1'");
         assert_eq!(

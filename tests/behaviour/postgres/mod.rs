@@ -2,6 +2,7 @@
 
 mod altered;
 mod belongings;
+mod deputies;
 mod ending;
 mod expiry;
 mod found;
