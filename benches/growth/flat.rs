@@ -39,7 +39,11 @@ impl Flat {
     pub(super) async fn on(server: &Server, group: &str, callers: usize) -> Outcome<Self> {
         let mut administrator = Line::to_server(server, server.administrator()).await?;
         let members = server.version().major >= MEMBERS_SINCE;
-        let admin = if members { format!("; GRANT \"{group}\" TO flat WITH ADMIN TRUE, INHERIT FALSE") } else { String::new() };
+        let admin = if members {
+            format!("; GRANT \"{group}\" TO flat WITH ADMIN TRUE, INHERIT FALSE")
+        } else {
+            String::new()
+        };
         administrator.send(&format!("CREATE ROLE flat LOGIN CREATEROLE PASSWORD 'flat'{admin}")).await?;
         let account = Administrator { user: "flat".to_owned(), password: Password::new("flat".to_owned()) };
         let mut lines = Vec::new();

@@ -22,7 +22,8 @@ impl Budget {
     /// Whether there is another call in it.
     pub(super) fn take(&self) -> bool {
         let one_less = |left: usize| left.checked_sub(1);
-        moment() < self.until && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+        moment() < self.until
+            && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 }
 
@@ -38,7 +39,11 @@ pub(super) struct Lap {
 
 impl Lap {
     pub(super) fn of(latencies: &[f64], began: Instant) -> Self {
-        Self { rate: latencies.len() as f64 / began.elapsed().as_secs_f64(), p50: median(latencies), calls: latencies.len() }
+        Self {
+            rate: latencies.len() as f64 / began.elapsed().as_secs_f64(),
+            p50: median(latencies),
+            calls: latencies.len(),
+        }
     }
 }
 

@@ -49,9 +49,9 @@ fn releases(options: &Options, report: &mut Report) -> Vec<Binaries> {
     let first = frame::binaries(Engine::Postgres, report);
     let locations = Locations::from_environment();
     let bin = locations.cache.as_ref().map(|cache| cache.join("pg").join(OTHER).join("native/bin"));
-    let other = bin
-        .filter(|bin| bin.join("postgres").exists())
-        .and_then(|bin| Binaries::find(Engine::Postgres, &Locations { postgres_bin: Some(bin), ..locations }).ok());
+    let other = bin.filter(|bin| bin.join("postgres").exists()).and_then(|bin| {
+        Binaries::find(Engine::Postgres, &Locations { postgres_bin: Some(bin), ..locations }).ok()
+    });
     let mut all: Vec<Binaries> = first.into_iter().chain(other).collect();
     all.dedup_by_key(|binaries| binaries.version().major);
     let from = if options.quick { all.len().saturating_sub(1) } else { 0 };
@@ -75,7 +75,8 @@ impl Rounds {
 async fn measure_release(binaries: Binaries, options: &Options, report: &mut Report) -> Outcome<Vec<Panel>> {
     let release = binaries.version().major;
     let sizes: &[usize] = if options.quick { &[100, 1_000] } else { &[100, 1_000, 10_000, 50_000] };
-    let world = World::start(binaries, Setup { kinds: &[KIND], callers: CALLERS, ..Setup::default() }).await?;
+    let world =
+        World::start(binaries, Setup { kinds: &[KIND], callers: CALLERS, ..Setup::default() }).await?;
     let lines = world.mayfly_lines(KIND, CALLERS).await?;
     let mut callers: Vec<Caller> = lines.into_iter().map(Caller::on).collect();
     let mut flat = Flat::on(world.server(), world.group(), CALLERS).await?;

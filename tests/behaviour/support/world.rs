@@ -90,6 +90,7 @@ impl Database {
                 wait: Duration::from_secs(5),
                 connect: Duration::from_secs(5),
                 statement: Duration::from_secs(10),
+                ..PoolSettings::default()
             },
             auth_plugin: AuthPlugin::NativePassword,
             expiry: Expiry::Server,
