@@ -129,6 +129,11 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     check_whole(&connection, path)?;
     configure(&connection).map_err(|error| unusable(path, error))?;
     migrate(&mut connection, version)?;
+    // What a savepoint could have to put back stays in memory, where it is bounded by what the group changes: beyond 64 KiB it would
+    // be a temporary file, written for every larger group, with pages of the store outside its directory. Not before: a migration
+    // may sort a whole table.
+    let in_memory = connection.pragma_update(None, "temp_store", "MEMORY");
+    in_memory.map_err(|error| unusable(path, error))?;
     Ok(connection)
 }
 
@@ -224,9 +229,6 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
-    // What a savepoint could have to put back stays in memory, where it is bounded by what the group changes: beyond 64 KiB it would
-    // be a temporary file, written for every larger group, with pages of the store outside its directory.
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT, |row| row.get::<_, i32>(0))?;
     connection.pragma_update(None, "synchronous", "FULL")
