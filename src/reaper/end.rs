@@ -140,16 +140,19 @@ impl<'a> Procedure<'a> {
     }
 }
 
-/// Ends a lease on its target: returns what was done once that is verified.
+/// Ends a lease on its target: returns what was done once that is verified, with what this attempt did before.
 pub(super) async fn end_lease(
     books: &Books<'_>,
     target: &dyn Target,
-    lease: &Lease,
+    (lease, before): (&Lease, EndReport),
     claim: &Claim,
 ) -> Result<EndReport, Stopped> {
-    let (mut report, mut at_the_door) = (EndReport::default(), true);
+    let (mut report, mut at_the_door) = (before, true);
     let outcome = match Procedure::of(lease) {
-        Some(Procedure::Remove(account)) => return remove_account(target, lease, account, claim).await,
+        Some(Procedure::Remove(account)) => {
+            let end = End { target, account, claim };
+            return end.remove_account(lease, before).await;
+        }
         Some(Procedure::Strip(account)) => {
             let strip = Strip { books, target, lease, account, claim };
             strip.run(&mut report, &mut at_the_door).await
@@ -174,28 +177,21 @@ fn unfinished(halt: Halt, progress: EndReport, at_the_door: bool) -> Stopped {
     }
 }
 
-/// Ends the account of a lease: returns what was done once the account is verified gone, or kept by rule.
-async fn remove_account(
-    target: &dyn Target,
-    lease: &Lease,
-    account: LeasedAccount<'_>,
-    claim: &Claim,
-) -> Result<EndReport, Stopped> {
-    let end = End { target, account, claim };
-    let mut report = EndReport::default();
-    let survey = match end.disable().await {
-        Ok(survey) => survey,
-        Err(halt) => return Err(unfinished(halt, report, true)),
-    };
-    crash::here(Point::EndDisabled);
-    report.was_absent = !survey.present;
-    match end.steps(lease, survey, &mut report).await {
-        Ok(()) => Ok(report),
-        Err(halt) => Err(unfinished(halt, report, false)),
-    }
-}
-
 impl End<'_> {
+    /// Returns what was done once the account is verified gone, or kept by rule.
+    async fn remove_account(&self, lease: &Lease, mut report: EndReport) -> Result<EndReport, Stopped> {
+        let survey = match self.disable().await {
+            Ok(survey) => survey,
+            Err(halt) => return Err(unfinished(halt, report, true)),
+        };
+        crash::here(Point::EndDisabled);
+        report.was_absent = !survey.present;
+        match self.steps(lease, survey, &mut report).await {
+            Ok(()) => Ok(report),
+            Err(halt) => Err(unfinished(halt, report, false)),
+        }
+    }
+
     async fn disable(&self) -> Result<Survey, Halt> {
         check(self.claim)?;
         Ok(self.target.disable(self.account).await?)

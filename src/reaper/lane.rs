@@ -1,36 +1,38 @@
 //! One target's lane.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use futures_util::{StreamExt as _, future, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     ReaperParts,
-    backoff::{LEASE_BOUND, SHARED_BOUND, TARGET_BOUND, next_attempt},
+    backoff::{SHARED_BOUND, TARGET_BOUND, next_attempt},
     claims::{Claim, Claims},
-    end::{Stopped, Unfinished, end_lease},
+    end::{Stopped, end_lease},
+    noting::left_to_others,
     strip::Books,
+    together::{Together, end_together},
 };
 use crate::{
     audit::{Actor, Draft},
     crash::{self, Point},
-    domain::{EndCause, EndReport, Lease, LeaseEvent, LeaseState, Outcome, TargetName},
-    store::{ApplyError, StoreError},
-    target::{Target, TargetError, TargetErrorKind},
+    domain::{EndReport, Lease, LeaseEvent, LeaseState, TargetName},
+    store::StoreError,
+    target::{TOGETHER, Target},
 };
 
-/// Leases read and worked on at once: small enough that a wake-up for something else is soon heard, and below what exhausts a
-/// server's lock table when objects are dropped.
-const BATCH: usize = 64;
-
-/// A target that cannot be used from here may be within reach of the other replicas: what is due there is theirs this soon.
-const LEFT_TO_OTHERS: SignedDuration = SignedDuration::from_secs(1);
+/// Leases read at once: small enough that a wake-up for something else is soon heard, and enough to keep every connection for
+/// ending busy with a group of them.
+const BATCH: usize = 8 * TOGETHER;
 
 /// What a lane shows while it is awake: whatever comes is earlier than that.
 const AWAKE: i64 = i64::MAX;
@@ -46,18 +48,18 @@ pub(super) struct LaneParts {
 
 /// One target's lane.
 pub(super) struct Lane {
-    parts: LaneParts,
+    pub(super) parts: LaneParts,
     sleeping_until: AtomicI64,
     earlier: Notify,
 }
 
 /// The target cannot be used at all right now.
-struct TargetDown {
-    message: String,
+pub(super) struct TargetDown {
+    pub(super) message: String,
 }
 
 /// Why a batch was not worked through.
-enum Halt {
+pub(super) enum Halt {
     Target(TargetDown),
     Store(StoreError),
 }
@@ -107,7 +109,7 @@ impl Lane {
     }
 
     /// Whether other processes may share the store.
-    fn is_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         self.parts.claims.is_some()
     }
 
@@ -189,30 +191,57 @@ impl Lane {
         Ok((due, claim))
     }
 
-    /// Ends what may be ended now; how many were tried.
+    /// Ends what may be ended now, in groups, and what cannot be ended in a group on its own; how many were tried.
     async fn end_batch(
         &self,
         target: &Arc<dyn Target>,
         due: Vec<Lease>,
         claim: &Claim,
     ) -> Result<usize, Halt> {
-        let ending = self.mark(due).await?;
-        let tried = ending.len();
         let concurrency = target.settings().pool.ending.max(1);
-        let mut outcomes = stream::iter(ending)
-            .map(|lease| self.end_one(target, lease, claim))
-            .buffer_unordered(concurrency);
-        while let Some(outcome) = outcomes.next().await {
-            outcome?;
-            if self.parts.stop.is_cancelled() {
-                break;
+        let goes_on = || future::ready(!self.parts.stop.is_cancelled());
+        let (mut tried, mut left) = (0, Vec::new());
+        {
+            let groups = stream::iter(groups(due)).take_while(|_| goes_on());
+            let mut groups =
+                pin!(groups.map(|group| self.end_group(target, group, claim)).buffer_unordered(concurrency));
+            while let Some(outcome) = groups.next().await {
+                let (of_group, left_of_group) = outcome?;
+                tried += of_group;
+                left.extend(left_of_group);
             }
+        }
+        let left = stream::iter(left).take_while(|_| goes_on());
+        let mut left = pin!(
+            left.map(|(lease, before)| self.end_one(target, lease, before, claim))
+                .buffer_unordered(concurrency)
+        );
+        while let Some(outcome) = left.next().await {
+            outcome?;
         }
         Ok(tried)
     }
 
+    /// Ends together what can be; how many were tried, and those that are to be ended on their own.
+    async fn end_group(
+        &self,
+        target: &Arc<dyn Target>,
+        due: Vec<Lease>,
+        claim: &Claim,
+    ) -> Result<(usize, Vec<(Lease, EndReport)>), StoreError> {
+        let ending = self.mark(due).await?;
+        let tried = ending.len();
+        for _ in &ending {
+            crash::here(Point::EndBegun);
+        }
+        let Together { ended, left } = end_together(&**target, ending, claim).await;
+        let recorded = ended.into_iter().map(|(lease, report)| self.record(lease, report));
+        future::join_all(recorded).await.into_iter().collect::<Result<Vec<()>, _>>()?;
+        Ok((tried, left))
+    }
+
     /// Moves what is due to ENDING, without touching the target, and returns what may be ended now.
-    async fn mark(&self, due: Vec<Lease>) -> Result<Vec<Lease>, StoreError> {
+    pub(super) async fn mark(&self, due: Vec<Lease>) -> Result<Vec<Lease>, StoreError> {
         crash::here(Point::EndDue);
         let now = self.parts.reaper.clock.now();
         let marked = future::join_all(due.into_iter().map(|lease| self.mark_one(lease, now))).await;
@@ -231,24 +260,20 @@ impl Lane {
         self.apply(lease, LeaseEvent::Due { at: now }, now, Some(draft)).await
     }
 
-    async fn end_one(&self, target: &Arc<dyn Target>, lease: Lease, claim: &Claim) -> Result<(), Halt> {
-        crash::here(Point::EndBegun);
+    async fn end_one(
+        &self,
+        target: &Arc<dyn Target>,
+        lease: Lease,
+        before: EndReport,
+        claim: &Claim,
+    ) -> Result<(), Halt> {
         let ReaperParts { clock, store, turns, .. } = &self.parts.reaper;
         let books = Books { store: &**store, clock: &**clock, turns };
-        let outcome = end_lease(&books, &**target, &lease, claim).await;
+        let outcome = end_lease(&books, &**target, (&lease, before), claim).await;
         let now = clock.now();
         match outcome {
             Ok(report) => {
-                crash::here(Point::EndRemoved);
-                let (draft, since) = (ended_draft(&lease, now, &report), lease.state.ending_since());
-                let ended =
-                    self.apply(lease, LeaseEvent::Ended { at: now, report }, now, Some(draft)).await?;
-                let took = now.duration_since(since.unwrap_or(now));
-                let names = (&ended.role, &ended.target);
-                if !ended.state.name().is_live() {
-                    self.parts.reaper.metrics.ended(names, ended.state.name(), took);
-                }
-                crash::here(Point::EndRecorded);
+                self.record(lease, report).await?;
                 Ok(())
             }
             Err(Stopped::NotHeld) => {
@@ -262,118 +287,14 @@ impl Lane {
             Err(Stopped::Unfinished(unfinished)) => self.put_off(lease, unfinished, now).await,
         }
     }
-
-    /// Notes an attempt that failed, and says whether the target is at fault.
-    async fn put_off(&self, lease: Lease, unfinished: Unfinished, now: Timestamp) -> Result<(), Halt> {
-        let down = unfinished.is_the_targets();
-        let Unfinished { progress, error, .. } = unfinished;
-        tracing::warn!(
-            lease = %lease.id, target_name = %lease.target, error = &error as &dyn std::error::Error,
-            "a lease could not be ended yet"
-        );
-        self.parts.reaper.metrics.end_attempt_failed(&lease.target, error.kind.as_str());
-        let message = told(&error);
-        let attempts = match lease.state {
-            LeaseState::Ending { attempts, .. } => attempts,
-            _ => 0,
-        };
-        let passing = matches!(
-            error.kind,
-            TargetErrorKind::Busy | TargetErrorKind::TimedOut | TargetErrorKind::Overran
-        );
-        let bound = if down || passing { TARGET_BOUND } else { LEASE_BOUND };
-        let next = if down && self.is_shared() {
-            left_to_others(now)
-        } else {
-            next_attempt(now, attempts, bound, &*self.parts.reaper.random)
-        };
-        self.fail(lease, message.clone(), next, progress, now).await?;
-        if down { Err(Halt::Target(TargetDown { message })) } else { Ok(()) }
-    }
-
-    /// Puts off everything due on the target, which lets go of the claims on it, so that each lease shows why it is not gone yet and when that is tried again.
-    async fn postpone_due(&self, message: &str, next: Timestamp) -> Result<(), StoreError> {
-        let ReaperParts { clock, store, .. } = &self.parts.reaper;
-        loop {
-            let now = clock.now();
-            let due = store.due(&self.parts.target, now, BATCH).await?;
-            if due.is_empty() || now >= next {
-                return Ok(());
-            }
-            let ending = self.mark(due).await?;
-            let progress = EndReport::default();
-            let postponed =
-                ending.into_iter().map(|lease| self.fail(lease, message.to_owned(), next, progress, now));
-            future::join_all(postponed).await.into_iter().collect::<Result<Vec<()>, _>>()?;
-        }
-    }
-
-    async fn fail(
-        &self,
-        lease: Lease,
-        error: String,
-        next_attempt_at: Timestamp,
-        progress: EndReport,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let known =
-            matches!(&lease.state, LeaseState::Ending { last_error: Some(last), .. } if *last == error);
-        let draft = Draft::of_lease(now, Actor::System, "lease.end_failed", &lease).failed(error.as_str());
-        let event = LeaseEvent::EndAttemptFailed { error, next_attempt_at, progress };
-        self.apply(lease, event, now, (!known).then_some(draft)).await.map(drop)
-    }
-
-    /// Applies an event; a lease that moved on meanwhile is left as it is.
-    async fn apply(
-        &self,
-        lease: Lease,
-        event: LeaseEvent,
-        at: Timestamp,
-        audit: Option<Draft>,
-    ) -> Result<Lease, StoreError> {
-        match self.parts.reaper.store.apply(lease.id, event, at, audit).await {
-            Ok(lease) => Ok(lease),
-            Err(ApplyError::Store(error)) => Err(error),
-            Err(error @ ApplyError::NotHeld(_)) => {
-                tracing::info!(lease = %lease.id, "left alone: {error}");
-                Ok(lease)
-            }
-            Err(error @ (ApplyError::Illegal { .. } | ApplyError::Unknown(_))) => {
-                tracing::warn!(lease = %lease.id, error = &error as &dyn std::error::Error, "a lease moved on meanwhile");
-                Ok(lease)
-            }
-        }
-    }
 }
 
-fn left_to_others(now: Timestamp) -> Timestamp {
-    now.saturating_add(LEFT_TO_OTHERS).unwrap_or(Timestamp::MAX)
-}
-
-/// The error as shown on the lease: what happened and, where there is one, what mends it.
-fn told(error: &TargetError) -> String {
-    match &error.remedy {
-        Some(remedy) => format!("{error}; an administrator of the target can mend it: {remedy}"),
-        None => error.to_string(),
+/// In their order, as many together as may be ended together.
+fn groups(leases: Vec<Lease>) -> Vec<Vec<Lease>> {
+    let mut groups = Vec::with_capacity(leases.len().div_ceil(TOGETHER));
+    let mut leases = leases.into_iter().peekable();
+    while leases.peek().is_some() {
+        groups.push(leases.by_ref().take(TOGETHER).collect());
     }
-}
-
-fn ended_draft(lease: &Lease, at: Timestamp, report: &EndReport) -> Draft {
-    let cause = match &lease.state {
-        LeaseState::Ending { cause, .. } => cause.clone(),
-        _ => EndCause::Expired,
-    };
-    let action = match cause.outcome() {
-        Outcome::Expired => "lease.expired",
-        Outcome::Revoked => "lease.revoked",
-        Outcome::Released => "lease.released",
-        Outcome::Failed => "lease.failed",
-    };
-    Draft::of_lease(at, Actor::System, action, lease)
-        .with("sessions_ended", report.sessions_ended.to_string())
-        .with("objects_reassigned", report.objects.reassigned.to_string())
-        .with("objects_dropped", report.objects.dropped.to_string())
-        .with("objects_kept", report.objects.kept.to_string())
-        .with("was_absent", report.was_absent.to_string())
-        .with("account_kept", report.account_kept.to_string())
+    groups
 }

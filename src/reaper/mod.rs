@@ -13,9 +13,11 @@ mod check_in;
 mod claims;
 mod end;
 mod lane;
+mod noting;
 mod rotation;
 mod rounds;
 mod strip;
+mod together;
 
 use std::{
     collections::BTreeMap,

@@ -10,6 +10,7 @@ mod error;
 mod existing;
 mod finding;
 mod health;
+mod many;
 pub mod mysql;
 mod offset;
 mod password;
@@ -27,6 +28,7 @@ pub use error::{TargetError, TargetErrorKind};
 pub use existing::ExistingState;
 pub use finding::{Finding, Severity};
 pub use health::{CircuitState, Health, HealthBoard, LeftAlone, Pass};
+pub use many::{Glance, TOGETHER};
 pub use offset::{ClockOffset, NOTABLE_OFFSET, OffsetGauge};
 pub use password::{PASSWORD_LENGTH, generate_password};
 pub use recognition::{AnyServer, Recognition, ServerIdentity};
@@ -322,6 +324,32 @@ pub trait Target: Send + Sync {
     /// Fourth step: drops the account (success when it is gone already) and verifies that neither it nor a session of it is
     /// there any more. `true`: verified gone.
     async fn remove(&self, account: LeasedAccount<'_>) -> Result<bool, TargetError>;
+
+    /// [`Target::disable`] for many accounts, [`TOGETHER`] at most: none of them lets anybody in any more, committed. Says what is seen
+    /// of each, in their order. An engine that has no way to do so does nothing and finds everything [`Glance::Laden`].
+    ///
+    /// A failure says nothing of any of them, here as in the two that follow: each is then ended on its own.
+    async fn disable_many(&self, accounts: &[LeasedAccount<'_>]) -> Result<Vec<Glance>, TargetError> {
+        Ok(vec![Glance::Laden; accounts.len()])
+    }
+
+    /// [`Target::end_sessions`] for accounts that were disabled together.
+    async fn end_sessions_of_many(
+        &self,
+        accounts: &[LeasedAccount<'_>],
+    ) -> Result<Vec<SessionsEnded>, TargetError> {
+        let mut ended = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            ended.push(self.end_sessions(*account).await?);
+        }
+        Ok(ended)
+    }
+
+    /// [`Target::remove`] for accounts that were disabled together and were seen to be [`Glance::Bare`] or [`Glance::Absent`] then.
+    /// `true`: verified gone. Whichever is not is to be ended on its own.
+    async fn remove_many(&self, accounts: &[LeasedAccount<'_>]) -> Result<Vec<bool>, TargetError> {
+        Ok(vec![false; accounts.len()])
+    }
 
     /// The account's live sessions. Uses the issuing pool: looking must not crowd out ending.
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError>;

@@ -30,6 +30,11 @@ pub(super) struct Census {
 impl Census {
     /// Whether an account is the definer of anything now or a little later.
     pub(super) async fn counts(&self, account: &Account, pool: &Pool) -> Result<bool, TargetError> {
+        Ok(self.counted(&[account], pool).await?.contains(&true))
+    }
+
+    /// The same of each of several accounts.
+    pub(super) async fn counted(&self, accounts: &[&Account], pool: &Pool) -> Result<Vec<bool>, TargetError> {
         let number = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
         let mut last = self.last.lock().await;
         if last.covers < number {
@@ -39,6 +44,6 @@ impl Census {
             let definers = link.release(outcome)?.into_iter().collect();
             *last = Reading { covers, definers };
         }
-        Ok(last.definers.contains(account.name.as_str()))
+        Ok(accounts.iter().map(|account| last.definers.contains(account.name.as_str())).collect())
     }
 }

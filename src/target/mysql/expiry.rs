@@ -83,13 +83,14 @@ pub(super) fn forget_hosts(account: &Account, hosts: &[&String]) -> Result<Strin
     Ok(format!("{} AND host IN ({})", forget(account)?, hosts.join(", ")))
 }
 
-/// Forgets it once no session is left: until then the switch looks for them.
+/// Forgets it once no session of any of the accounts is left: until then the switch looks for them.
 ///
 /// # Errors
 /// When a name cannot be quoted.
-pub(super) fn forget_without_sessions(account: &Account) -> Result<String, TargetError> {
-    let sessions = super::sessions::question(account)?;
-    Ok(format!("{} AND NOT EXISTS ({sessions})", forget(account)?))
+pub(super) fn forget_without_sessions(accounts: &[&Account]) -> Result<String, TargetError> {
+    let sessions = super::sessions::question(accounts)?;
+    let names = quote::names(accounts)?;
+    Ok(format!("DELETE FROM mayfly.accounts WHERE user IN ({names}) AND NOT EXISTS ({sessions})"))
 }
 
 /// Moves the expiry: sees that the account is there and has not expired, then runs the role's own statements.

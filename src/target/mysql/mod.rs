@@ -21,6 +21,7 @@ mod handed;
 mod handing;
 mod identity;
 mod link;
+mod many;
 mod objects;
 mod own;
 mod pool;
@@ -42,9 +43,9 @@ use jiff::Timestamp;
 
 use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool, switch::Keeper};
 use super::{
-    ClockOffset, Elevated, Examination, ExistingState, Expiry, HandedOut, LeasedAccount, NewAccount, PoolUse,
-    Secret, ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError, TargetSettings,
-    Which,
+    ClockOffset, Elevated, Examination, ExistingState, Expiry, Glance, HandedOut, LeasedAccount, NewAccount,
+    PoolUse, Secret, ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError,
+    TargetSettings, Which, many::insist_on_a_batch,
 };
 use crate::domain::{Account, Drift, ExistingAccount, FoundAccount, LeaseId, ObjectCounts, Password, Role};
 
@@ -148,6 +149,38 @@ impl Target for Mysql {
         account.insist_on_ours()?;
         let mut link = self.ending.acquire().await?;
         let outcome = within(self.settings.pool.statement, end::remove(&mut link, account.account)).await;
+        link.release(outcome)
+    }
+
+    async fn disable_many(&self, accounts: &[LeasedAccount<'_>]) -> Result<Vec<Glance>, TargetError> {
+        insist_on_a_batch(accounts)?;
+        let (limit, accounts) = (self.settings.pool.statement, each(accounts));
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(limit, many::disable(&mut link, &accounts)).await;
+        let mut glances = link.release(outcome)?;
+        if glances.contains(&Glance::Bare) {
+            let definers = within(limit, self.census.counted(&accounts, &self.ending)).await?;
+            many::load(&mut glances, &definers);
+        }
+        Ok(glances)
+    }
+
+    async fn end_sessions_of_many(
+        &self,
+        accounts: &[LeasedAccount<'_>],
+    ) -> Result<Vec<SessionsEnded>, TargetError> {
+        insist_on_a_batch(accounts)?;
+        let accounts = each(accounts);
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, sessions::end_all(&mut link, &accounts)).await;
+        link.release(outcome)
+    }
+
+    async fn remove_many(&self, accounts: &[LeasedAccount<'_>]) -> Result<Vec<bool>, TargetError> {
+        insist_on_a_batch(accounts)?;
+        let accounts = each(accounts);
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, many::remove(&mut link, &accounts)).await;
         link.release(outcome)
     }
 
@@ -289,4 +322,8 @@ impl Target for Mysql {
         let outcome = within(self.settings.pool.statement, switch::script(&mut link)).await;
         link.release(outcome)
     }
+}
+
+fn each<'a>(accounts: &[LeasedAccount<'a>]) -> Vec<&'a Account> {
+    accounts.iter().map(|leased| leased.account).collect()
 }

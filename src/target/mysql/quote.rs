@@ -60,6 +60,15 @@ pub(super) fn accounts(account_: &Account) -> Result<Vec<String>, TargetError> {
     account_.hosts.iter().map(quoted).collect()
 }
 
+/// The names of accounts as `'text', 'text'`.
+///
+/// # Errors
+/// When one has a NUL byte.
+pub(super) fn names(accounts: &[&Account]) -> Result<String, TargetError> {
+    let names = accounts.iter().map(|account| literal(account.name.as_str()));
+    Ok(names.collect::<Result<Vec<_>, _>>()?.join(", "))
+}
+
 /// `0x…`, the bytes of a text: a literal that no setting of the server changes.
 pub(super) fn hex(text: &str) -> String {
     format!("0x{}", data_encoding::HEXUPPER.encode(text.as_bytes()))

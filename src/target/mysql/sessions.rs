@@ -22,39 +22,56 @@ pub(super) const SESSIONS: &str = "the account's sessions";
 const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Ids of an account's sessions. A login that is still being checked shows as `unauthenticated user` and is in nobody's
+/// Ids of accounts' sessions, with whose they are. A login that is still being checked shows as `unauthenticated user` and is in nobody's
 /// name yet: the lock that was committed before refuses it.
-pub(super) fn question(account: &Account) -> Result<String, TargetError> {
-    let name = quote::literal(account.name.as_str())?;
-    Ok(format!("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = {name}"))
+pub(super) fn question(accounts: &[&Account]) -> Result<String, TargetError> {
+    let names = quote::names(accounts)?;
+    Ok(format!("SELECT ID, USER FROM information_schema.PROCESSLIST WHERE USER IN ({names})"))
 }
 
 /// Ends every session of the account and waits, briefly, until none is seen.
 pub(super) async fn end(link: &mut Link<'_>, account: &Account) -> Result<SessionsEnded, TargetError> {
-    let question = question(account)?;
-    let mut told: Vec<u64> = Vec::new();
+    let reports = end_all(link, &[account]).await?;
+    Ok(reports.first().copied().unwrap_or_default())
+}
+
+/// A session and whose it is.
+type Owned = (u64, String);
+
+/// Ends every session of the accounts and waits, briefly, until none is seen.
+pub(super) async fn end_all(
+    link: &mut Link<'_>,
+    accounts: &[&Account],
+) -> Result<Vec<SessionsEnded>, TargetError> {
+    let question = question(accounts)?;
+    let mut told: Vec<Owned> = Vec::new();
     for look in 0..LOOKS {
-        let open: Vec<u64> = link.ask(SESSIONS, &question).await?;
+        let open: Vec<Owned> = link.ask(SESSIONS, &question).await?;
         if open.is_empty() {
-            return Ok(report(&told, 0));
+            return Ok(report(accounts, &told, &[]));
         }
-        for id in open {
-            if !told.contains(&id) {
-                kill(link, id).await?;
-                told.push(id);
+        for session in open {
+            if !told.contains(&session) {
+                kill(link, session.0).await?;
+                told.push(session);
             }
         }
         if look > 0 {
             tokio::time::sleep(PAUSE).await;
         }
     }
-    let open: Vec<u64> = link.ask(SESSIONS, &question).await?;
-    Ok(report(&told, open.len()))
+    let open: Vec<Owned> = link.ask(SESSIONS, &question).await?;
+    Ok(report(accounts, &told, &open))
 }
 
-fn report(told: &[u64], remaining: usize) -> SessionsEnded {
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    SessionsEnded { ended: count(told.len()), remaining: count(remaining) }
+fn report(accounts: &[&Account], told: &[Owned], open: &[Owned]) -> Vec<SessionsEnded> {
+    let count = |sessions: &[Owned], account: &Account| {
+        let own = sessions.iter().filter(|(_, owner)| owner == account.name.as_str());
+        u32::try_from(own.count()).unwrap_or(u32::MAX)
+    };
+    let one =
+        |account: &&Account| SessionsEnded { ended: count(told, account), remaining: count(open, account) };
+    accounts.iter().map(one).collect()
 }
 
 pub(super) async fn kill(link: &mut Link<'_>, id: u64) -> Result<(), TargetError> {

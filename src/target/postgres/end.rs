@@ -36,19 +36,12 @@ const SESSIONS_WITH_DATABASE: &str =
 pub(super) async fn disable(connection: &mut Connection, account: &str) -> Result<Survey, TargetError> {
     let (name, value) = (quote::identifier(account)?, quote::literal(account)?);
     // The look comes after the commit: a login that was let in before it is seen, or is about to be when sessions are
-    // looked for again; none is let in after it. A membership is no hindrance to the drop, but one that the account
-    // itself has granted is.
-    let memberships = if connection.release().number >= ADMIN_OPTION_SINCE {
-        "OR EXISTS (SELECT FROM pg_auth_members m WHERE m.oid = d.objid AND m.grantor = r.oid)"
-    } else {
-        ""
-    };
+    // looked for again; none is let in after it.
+    let hindrance = hindrance(connection);
     let message = format!(
         "BEGIN; ALTER ROLE {name} NOLOGIN PASSWORD NULL; COMMIT; \
          SELECT (SELECT count(*) FROM {SESSIONS} = r.oid), \
-         EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid \
-           AND (d.classid <> 'pg_auth_members'::regclass {memberships})) \
-         OR EXISTS (SELECT FROM pg_prepared_xacts p WHERE p.owner = {value}) \
+         {hindrance} OR EXISTS (SELECT FROM pg_prepared_xacts p WHERE p.owner = {value}) \
          FROM pg_roles r WHERE r.rolname = {value}"
     );
     match connection.run_with_control(&message).await {
@@ -67,7 +60,21 @@ pub(super) async fn disable(connection: &mut Connection, account: &str) -> Resul
     }
 }
 
-fn count(number: i64) -> u32 {
+/// Whether something depends on a role `r`, so that it cannot be dropped. A membership is no hindrance, but one that the account
+/// itself has granted is.
+pub(super) fn hindrance(connection: &Connection) -> String {
+    let granted = if connection.release().number >= ADMIN_OPTION_SINCE {
+        "OR EXISTS (SELECT FROM pg_auth_members m WHERE m.oid = d.objid AND m.grantor = r.oid)"
+    } else {
+        ""
+    };
+    format!(
+        "EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid \
+           AND (d.classid <> 'pg_auth_members'::regclass {granted}))"
+    )
+}
+
+pub(super) fn count(number: i64) -> u32 {
     u32::try_from(number.max(0)).unwrap_or(u32::MAX)
 }
 
@@ -122,10 +129,15 @@ async fn terminate(connection: &mut Connection, account: &str, oid: u32) -> Resu
 /// The statement by which we become a member of the account. From 16 on, one that inherits must say so: creating the
 /// account gave ADMIN OPTION only.
 pub(super) fn membership(connection: &Connection, account: &str) -> Result<String, Failure> {
-    let name = quote::identifier(account)?;
+    membership_of_all(connection, &[account])
+}
+
+/// The same for several accounts.
+pub(super) fn membership_of_all(connection: &Connection, accounts: &[&str]) -> Result<String, Failure> {
+    let names = quote::identifiers(accounts.iter().copied())?;
     let options =
         if connection.release().number >= ADMIN_OPTION_SINCE { " WITH INHERIT TRUE, SET TRUE" } else { "" };
-    Ok(format!("GRANT {name} TO CURRENT_USER{options}"))
+    Ok(format!("GRANT {names} TO CURRENT_USER{options}"))
 }
 
 /// Drops the account unless it has a session, and verifies: one round trip when all is well. A session that is found

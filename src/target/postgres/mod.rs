@@ -18,6 +18,7 @@ mod examine;
 mod existing;
 mod found;
 mod handed;
+mod many;
 mod objects;
 mod own;
 mod pool;
@@ -43,9 +44,9 @@ use self::{
     pool::{Manager, Pool},
 };
 use super::{
-    ClockOffset, Elevated, Examination, ExistingState, Finding, HandedOut, LeasedAccount, NewAccount,
+    ClockOffset, Elevated, Examination, ExistingState, Finding, Glance, HandedOut, LeasedAccount, NewAccount,
     PoolUse, Secret, ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError,
-    TargetErrorKind, TargetSettings, Verifier, Which, generate_password,
+    TargetErrorKind, TargetSettings, Verifier, Which, generate_password, many::insist_on_a_batch,
 };
 use crate::{
     domain::{Account, Drift, Engine, ExistingAccount, FoundAccount, ObjectCounts, Password, Role},
@@ -232,6 +233,27 @@ impl Target for Postgres {
         }
     }
 
+    async fn disable_many(&self, accounts: &[LeasedAccount<'_>]) -> Result<Vec<Glance>, TargetError> {
+        insist_on_a_batch(accounts)?;
+        let mut connection = self.ending.get().await?;
+        many::disable(&mut connection, &names(accounts)).await
+    }
+
+    async fn end_sessions_of_many(
+        &self,
+        accounts: &[LeasedAccount<'_>],
+    ) -> Result<Vec<SessionsEnded>, TargetError> {
+        insist_on_a_batch(accounts)?;
+        let mut connection = self.ending.get().await?;
+        many::end_sessions(&mut connection, &names(accounts)).await
+    }
+
+    async fn remove_many(&self, accounts: &[LeasedAccount<'_>]) -> Result<Vec<bool>, TargetError> {
+        insist_on_a_batch(accounts)?;
+        let mut connection = self.ending.get().await?;
+        many::remove(&mut connection, &names(accounts)).await
+    }
+
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
         let mut connection = self.issuing.get().await?;
         end::sessions(&mut connection, account.name.as_str()).await
@@ -352,6 +374,10 @@ fn again_by_ourselves<T>(connection: &mut Connection, done: &Result<T, TargetErr
 fn late(bound: Duration) -> TargetError {
     TargetError::new(TargetErrorKind::TimedOut, format!("the account was not created within {bound:?}"))
         .after_sending()
+}
+
+fn names<'a>(accounts: &[LeasedAccount<'a>]) -> Vec<&'a str> {
+    accounts.iter().map(|leased| leased.account.name.as_str()).collect()
 }
 
 fn problem(error: TargetError) -> Finding {
