@@ -4,6 +4,7 @@ mod clocks;
 mod owned;
 mod races;
 mod random;
+mod together;
 
 use std::sync::Arc;
 

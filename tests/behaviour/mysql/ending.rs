@@ -2,7 +2,7 @@
 
 use mayfly::{
     domain::ObjectCounts,
-    target::{Session, SessionsEnded, Survey, Target},
+    target::{Glance, Session, SessionsEnded, Survey, Target},
 };
 use mysql_async::{Conn, prelude::Queryable};
 
@@ -21,6 +21,8 @@ on_both!(
     an_open_transaction_is_rolled_back,
     sessions_are_shown,
     a_session_that_survives_the_drop_is_not_taken_for_gone,
+    many_accounts_are_told_apart_and_end_in_one_go,
+    a_session_that_survives_the_drop_of_many_leaves_none_taken_for_gone,
 );
 
 async fn every_step_done_twice_has_the_effect_of_once(rig: Rig) {
@@ -140,4 +142,38 @@ async fn a_session_that_survives_the_drop_is_not_taken_for_gone(rig: Rig) {
     let ended = rig.target.end_sessions(issued.leased()).await.unwrap();
     assert_eq!(ended, SessionsEnded { ended: 1, remaining: 0 });
     assert!(rig.target.remove(issued.leased()).await.unwrap());
+}
+
+async fn many_accounts_are_told_apart_and_end_in_one_go(rig: Rig) {
+    let role = rig.role();
+    let (used, bare, stray) = (rig.issue(&role).await, rig.issue(&role).await, rig.issue(&role).await);
+    let gone = rig.plan(&role).await;
+    rig.as_root(format!("CREATE USER '{}'@'10.0.0.1'", stray.name())).await;
+    let mut session = rig.login(&used).await.unwrap();
+    let all = [used.leased(), bare.leased(), stray.leased(), gone.leased()];
+    for _ in 0..2 {
+        let seen = rig.target.disable_many(&all).await.unwrap();
+        assert_eq!(seen, [Glance::InUse, Glance::Bare, Glance::Laden, Glance::Absent]);
+    }
+    assert!(rig.login(&bare).await.unwrap_err().to_string().contains("locked"));
+    let ended = rig.target.end_sessions_of_many(&all[..2]).await.unwrap();
+    assert_eq!(ended, [SessionsEnded { ended: 1, remaining: 0 }, SessionsEnded::default()]);
+    assert!(session.query_drop("SELECT 1").await.is_err());
+    assert_eq!(rig.target.disable_many(&all[..1]).await.unwrap(), [Glance::Bare]);
+    for _ in 0..2 {
+        assert_eq!(rig.target.remove_many(&[all[0], all[1], all[3]]).await.unwrap(), [true; 3]);
+    }
+    assert!(!rig.has(&used).await && !rig.has(&bare).await);
+    let watched =
+        format!("SELECT COUNT(*) FROM mayfly.accounts WHERE user IN ('{}', '{}')", used.name(), bare.name());
+    assert_eq!(rig.root_knows(watched).await.as_deref(), Some("0"), "the switch has forgotten them");
+    assert!(rig.end(&stray).await);
+}
+
+async fn a_session_that_survives_the_drop_of_many_leaves_none_taken_for_gone(rig: Rig) {
+    let role = rig.role();
+    let (used, bare) = (rig.issue(&role).await, rig.issue(&role).await);
+    let _session = rig.login(&used).await.unwrap();
+    assert_eq!(rig.target.remove_many(&[used.leased(), bare.leased()]).await.unwrap(), [false; 2]);
+    assert!(rig.end(&used).await && rig.end(&bare).await);
 }

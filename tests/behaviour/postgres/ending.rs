@@ -2,7 +2,7 @@
 
 use mayfly::{
     domain::Engine,
-    target::{SessionsEnded, Survey, Target},
+    target::{Glance, SessionsEnded, Survey, Target, TargetErrorKind},
 };
 
 use super::{House, Lease, code, house, templates};
@@ -122,4 +122,65 @@ async fn a_prepared_transaction_does_not_outlive_its_account() {
     house.end(&lease).await;
     let prepared = house.pg.superuser().await.query("SELECT FROM pg_prepared_xacts", &[]).await.unwrap();
     assert!(prepared.is_empty());
+}
+
+#[tokio::test]
+async fn many_accounts_are_told_apart_and_end_in_one_go() {
+    let Some(house) = house().await else { return };
+    let (used, secret) = house.issue(&house.reader()).await;
+    let client = house.login(&used, &secret).await.unwrap();
+    let (owning, secret) = house.issue(&house.writer()).await;
+    let owner = house.login(&owning, &secret).await.unwrap();
+    owner.batch_execute(&format!("CREATE TABLE drafts.{} (id int)", owning.name())).await.unwrap();
+    drop(owner);
+    eventually("its session has ended", async || {
+        house.target.sessions(&owning.account).await.unwrap().is_empty().then_some(())
+    })
+    .await;
+    let (bare, secret) = house.issue(&house.reader()).await;
+    let gone = Lease::under(&house.reader());
+    let all = [&used, &owning, &bare, &gone].map(Lease::leased);
+    let seen = house.target.disable_many(&all).await.unwrap();
+    assert_eq!(seen, [Glance::InUse, Glance::Laden, Glance::Bare, Glance::Absent]);
+    assert_eq!(house.target.disable_many(&all).await.unwrap(), seen, "twice has the effect of once");
+    assert_eq!(code(&house.login(&bare, &secret).await.err().unwrap()), "28P01");
+    let ended = house.target.end_sessions_of_many(&all).await.unwrap();
+    let none = SessionsEnded::default();
+    assert_eq!(ended, [SessionsEnded { ended: 1, remaining: 0 }, none, none, none]);
+    assert!(client.query("SELECT FROM customers", &[]).await.is_err());
+    let removable = [used.leased(), bare.leased(), gone.leased()];
+    assert_eq!(house.target.disable_many(&removable[..1]).await.unwrap(), [Glance::Bare]);
+    for _ in 0..2 {
+        assert_eq!(house.target.remove_many(&removable).await.unwrap(), [true; 3]);
+    }
+    assert!(!house.exists(used.name()).await && !house.exists(bare.name()).await);
+    assert!(house.target.remove_many(&all).await.is_err(), "what owns something is not dropped");
+    house.end(&owning).await;
+}
+
+#[tokio::test]
+async fn many_accounts_are_not_dropped_while_one_has_a_session() {
+    let Some(house) = house().await else { return };
+    let (used, secret) = house.issue(&house.reader()).await;
+    let (bare, _) = house.issue(&house.reader()).await;
+    let _client = house.login(&used, &secret).await.unwrap();
+    assert!(house.target.remove_many(&[used.leased(), bare.leased()]).await.is_err());
+    assert!(house.exists(used.name()).await && house.exists(bare.name()).await);
+    house.end(&used).await;
+    house.end(&bare).await;
+}
+
+#[tokio::test]
+async fn a_batch_does_not_wait_for_an_account_that_somebody_holds() {
+    let Some(house) = house().await else { return };
+    let (held, _) = house.issue(&house.reader()).await;
+    let (other, secret) = house.issue(&house.reader()).await;
+    let holder = house.pg.superuser().await;
+    holder.batch_execute(&format!("BEGIN; ALTER ROLE {} CONNECTION LIMIT 1", held.name())).await.unwrap();
+    let error = house.target.disable_many(&[other.leased(), held.leased()]).await.unwrap_err();
+    assert_eq!(error.kind, TargetErrorKind::Busy, "{error}");
+    house.login(&other, &secret).await.unwrap();
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    house.end(&held).await;
+    house.end(&other).await;
 }

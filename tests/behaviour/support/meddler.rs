@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use mayfly::{
     domain::{Account, Drift, ExistingAccount, FoundAccount, LeaseId, ObjectCounts, Password, Role},
     target::{
-        Elevated, Examination, ExistingState, HandedOut, LeasedAccount, NewAccount, Secret, ServerVersion,
-        Session, SessionsEnded, Survey, Target, TargetError, TargetErrorKind, TargetSettings, Which,
+        Elevated, Examination, ExistingState, Glance, HandedOut, LeasedAccount, NewAccount, Secret,
+        ServerVersion, Session, SessionsEnded, Survey, Target, TargetError, TargetErrorKind, TargetSettings,
+        Which,
     },
 };
 use tokio::sync::Semaphore;
@@ -35,6 +36,9 @@ pub(crate) enum Step {
     CheckOut,
     Prolong,
     CheckIn,
+    DisableMany,
+    EndSessionsOfMany,
+    RemoveMany,
 }
 
 impl Step {
@@ -89,6 +93,7 @@ pub(crate) struct Meddler {
     inner: Arc<dyn Target>,
     plans: Mutex<Vec<(Step, Meddling)>>,
     twice: AtomicBool,
+    together: AtomicBool,
     calls: Mutex<Vec<(Step, LeaseId)>>,
 }
 
@@ -98,6 +103,7 @@ impl Meddler {
             inner,
             plans: Mutex::default(),
             twice: AtomicBool::new(false),
+            together: AtomicBool::new(false),
             calls: Mutex::default(),
         })
     }
@@ -117,6 +123,11 @@ impl Meddler {
     /// From now on every step (but creation) is done twice.
     pub(crate) fn repeat_everything(&self) {
         self.twice.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on what is due at the same time is ended together, as on the real one; until then each is ended on its own.
+    pub(crate) fn end_together(&self) {
+        self.together.store(true, Ordering::SeqCst);
     }
 
     /// The steps asked for so far, for one lease.
@@ -177,6 +188,11 @@ impl Meddler {
     }
 }
 
+/// Whose a step is that concerns no single lease.
+fn none() -> LeaseId {
+    LeaseId::new(Timestamp::UNIX_EPOCH, 0)
+}
+
 #[async_trait]
 impl Target for Meddler {
     fn settings(&self) -> &TargetSettings {
@@ -217,6 +233,24 @@ impl Target for Meddler {
 
     async fn remove(&self, of: LeasedAccount<'_>) -> Result<bool, TargetError> {
         self.around(Step::Remove, of.lease, || self.inner.remove(of)).await
+    }
+
+    async fn disable_many(&self, of: &[LeasedAccount<'_>]) -> Result<Vec<Glance>, TargetError> {
+        if !self.together.load(Ordering::SeqCst) {
+            return Ok(vec![Glance::Laden; of.len()]);
+        }
+        self.around(Step::DisableMany, none(), || self.inner.disable_many(of)).await
+    }
+
+    async fn end_sessions_of_many(
+        &self,
+        of: &[LeasedAccount<'_>],
+    ) -> Result<Vec<SessionsEnded>, TargetError> {
+        self.around(Step::EndSessionsOfMany, none(), || self.inner.end_sessions_of_many(of)).await
+    }
+
+    async fn remove_many(&self, of: &[LeasedAccount<'_>]) -> Result<Vec<bool>, TargetError> {
+        self.around(Step::RemoveMany, none(), || self.inner.remove_many(of)).await
     }
 
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {
@@ -262,8 +296,7 @@ impl Target for Meddler {
     }
 
     async fn strip(&self, account: &ExistingAccount, groups: &[String]) -> Result<bool, TargetError> {
-        let none = LeaseId::new(Timestamp::UNIX_EPOCH, 0);
-        self.around(Step::Strip, none, || self.inner.strip(account, groups)).await
+        self.around(Step::Strip, none(), || self.inner.strip(account, groups)).await
     }
 
     async fn end_existing_sessions(&self, account: &ExistingAccount) -> Result<SessionsEnded, TargetError> {
@@ -279,18 +312,15 @@ impl Target for Meddler {
     }
 
     async fn check_in(&self, account: &ExistingAccount) -> Result<bool, TargetError> {
-        let none = LeaseId::new(Timestamp::UNIX_EPOCH, 0);
-        self.around(Step::CheckIn, none, || self.inner.check_in(account)).await
+        self.around(Step::CheckIn, none(), || self.inner.check_in(account)).await
     }
 
     async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {
-        let none = LeaseId::new(Timestamp::UNIX_EPOCH, 0);
-        self.around(Step::ChangeOwnPassword, none, || self.inner.change_own_password(password)).await
+        self.around(Step::ChangeOwnPassword, none(), || self.inner.change_own_password(password)).await
     }
 
     async fn prove_own_password(&self, password: &Password) -> Result<(), TargetError> {
-        let none = LeaseId::new(Timestamp::UNIX_EPOCH, 0);
-        self.around(Step::ProveOwnPassword, none, || self.inner.prove_own_password(password)).await
+        self.around(Step::ProveOwnPassword, none(), || self.inner.prove_own_password(password)).await
     }
 
     async fn ping(&self) -> Result<ServerVersion, TargetError> {
