@@ -16,6 +16,7 @@
 //! - [`issuer`] — the use cases: issue, renew, release, revoke.
 //! - [`reaper`] — ends what is due, until it is gone.
 //! - [`clerk`] — moves requests and grants when their time has come.
+//! - [`retention`] — what was kept long enough leaves the store.
 //! - [`api`] — the gRPC face of the issuer.
 //! - [`config`] — the one TOML file.
 //! - [`telemetry`] — logs, and numbers over HTTP.
@@ -41,6 +42,7 @@ pub mod notify;
 pub mod policy;
 pub mod random;
 pub mod reaper;
+pub mod retention;
 pub mod sandbox;
 pub mod sealing;
 pub mod store;

@@ -17,6 +17,7 @@ use crate::{
     metrics::Metrics,
     policy::PoliciesHandle,
     reaper::{Reaper, ReaperParts, RotationParts, Rotations, Rounds, RoundsParts},
+    retention::{Keeper, KeeperParts},
     sealing::KeyringHandle,
     store::Store,
     target::{HealthBoard, Surroundings, connect},
@@ -86,7 +87,7 @@ impl Application {
         let server =
             GrpcServer::bind(settings, Arc::clone(&issuer), authenticator, Arc::clone(&surroundings.clock))
                 .await?;
-        let sink = audit_file(&config, &store).await?;
+        let (sink, keeper) = log_keepers(&config, &surroundings, &store).await?;
         let scrape = Scrape {
             clock: Arc::clone(&surroundings.clock),
             metrics,
@@ -124,6 +125,7 @@ impl Application {
             rotations,
             notifier,
             clerk,
+            keeper,
             server,
             sink,
             numbers,
@@ -213,10 +215,24 @@ fn authentication(
     Ok((Arc::new(authenticator.trusting(Arc::clone(&identities))), identities))
 }
 
-/// The copy of the audit log in a file, where one is configured.
-async fn audit_file(config: &Config, store: &Arc<dyn Store>) -> Result<Option<FileSink>, StartError> {
-    let Some(path) = &config.audit.file else { return Ok(None) };
-    Ok(Some(FileSink::open(path, Arc::clone(store) as Arc<dyn AuditLog>).await?))
+/// The copy of the audit log in a file, where one is configured; and what has old records leave the store, which waits for that copy.
+async fn log_keepers(
+    config: &Config,
+    surroundings: &Surroundings,
+    store: &Arc<dyn Store>,
+) -> Result<(Option<FileSink>, Keeper), StartError> {
+    let log = Arc::clone(store) as Arc<dyn AuditLog>;
+    let sink = match &config.audit.file {
+        Some(path) => Some(FileSink::open(path, log).await?),
+        None => None,
+    };
+    let keeper = Keeper::new(KeeperParts {
+        clock: Arc::clone(&surroundings.clock),
+        store: Arc::clone(store),
+        settings: config.retention.clone(),
+        copied: sink.as_ref().map(FileSink::progress),
+    });
+    Ok((sink, keeper))
 }
 
 async fn listen_for_scrapes(config: &Config, scrape: Scrape) -> Result<Option<MetricsListener>, StartError> {

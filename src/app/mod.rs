@@ -28,6 +28,7 @@ use crate::{
     identity::ApiToken,
     issuer::Issuer,
     reaper::{Reaper, Rotations, Rounds},
+    retention::Keeper,
     store::{Store, StoreError},
     telemetry::MetricsListener,
 };
@@ -42,6 +43,7 @@ pub struct Application {
     rotations: Arc<Rotations>,
     notifier: Notifier,
     clerk: Clerk,
+    keeper: Keeper,
     server: Bound,
     sink: Option<FileSink>,
     numbers: Option<MetricsListener>,
@@ -87,6 +89,7 @@ impl Application {
         self.rotations.start();
         self.notifier.start();
         self.clerk.start();
+        self.keeper.start();
         let sink = self.sink.map(follow);
         let numbers_stop = CancellationToken::new();
         if let Some(numbers) = self.numbers {
@@ -102,6 +105,7 @@ impl Application {
         tracing::info!("draining");
         let drained = tokio::time::timeout(self.grace, async {
             self.clerk.stop().await;
+            self.keeper.stop().await;
             self.issuer.drain().await;
             self.rounds.stop().await;
             self.reaper.stop().await;

@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeMap, io::BufRead};
 
-use super::{ChainHead, Digest, Record, Verified, Verifier, VerifyError};
+use super::{ARCHIVED, ChainHead, Digest, Record, Verified, Verifier, VerifyError};
 
-/// The fact of a record of a start that names the chain it is in.
+/// The fact of a record of a start, and of what was archived, that names the chain it is in.
 pub const REPLICA: &str = "replica";
 
 /// The fact of a record of a start that names the ends of the other chains: `NAME=SEQ:HASH`, separated by blanks.
@@ -64,6 +64,16 @@ pub enum ChainsError {
         known: u64,
         /// Who knows of it.
         by: String,
+    },
+    /// A record known from elsewhere is in an archive by now.
+    #[error(
+        "record {seq} of {chain}, which must be in it, was archived: verify the archive's files together with the log"
+    )]
+    Archived {
+        /// The chain.
+        chain: String,
+        /// The record.
+        seq: u64,
     },
     /// A record known from elsewhere does not say which of several chains it is in.
     #[error("there are several chains: say of which a record is known, as NAME=SEQ:HASH")]
@@ -137,6 +147,23 @@ impl ChainVerifier {
         self.broken(self.verifier.unreadable(error))
     }
 
+    /// The number of the last record that was taken; 0 when none was.
+    pub fn last_seq(&self) -> u64 {
+        self.verifier.last_seq()
+    }
+
+    /// The chain's name, as far as it is known yet.
+    pub fn name(&self) -> Option<&str> {
+        self.learnt.name.as_deref()
+    }
+
+    /// Gives a chain its name, unless its records gave it one.
+    #[must_use]
+    pub fn named(mut self, name: Option<&str>) -> Self {
+        self.learnt.name = self.learnt.name.or_else(|| name.map(str::to_owned));
+        self
+    }
+
     fn broken(&self, source: VerifyError) -> ChainsError {
         ChainsError::Chain { chain: self.learnt.name.clone(), source }
     }
@@ -145,7 +172,7 @@ impl ChainVerifier {
 impl Learnt {
     fn take(&mut self, record: &Record) {
         self.prints.push(record.hash.0.first_chunk().copied().unwrap_or_default());
-        if record.action != "server.started" {
+        if !["server.started", ARCHIVED].contains(&record.action.as_str()) {
             return;
         }
         if let Some(says) = record.details.get(REPLICA) {
@@ -231,9 +258,16 @@ impl ChainsVerifier {
         for (by, (_, _, mentions)) in &self.named {
             for mention in mentions {
                 match self.named.get(&mention.chain) {
-                    Some((_, prints, _)) => {
+                    // What was archived is not here to be looked at.
+                    Some((verified, ..)) if mention.head.seq < verified.after.seq => {}
+                    Some((verified, prints, _)) => {
                         let by = format!("record {} of chain {by}", mention.seq);
-                        check(&format!("chain {}", mention.chain), by, mention.head, prints)?;
+                        check(
+                            &format!("chain {}", mention.chain),
+                            by,
+                            mention.head,
+                            (verified.after, prints),
+                        )?;
                     }
                     None if complete => {
                         let (chain, by, seq) = (mention.chain.clone(), by.clone(), mention.seq);
@@ -255,28 +289,44 @@ impl ChainsVerifier {
     fn check_known(&self) -> Result<(), ChainsError> {
         let by = || "whoever kept it".to_owned();
         for (name, head) in &self.known {
-            let prints = match name {
-                Some(name) => self.named.get(name).map(|(_, prints, _)| prints),
+            let found = match name {
+                Some(name) => self.named.get(name).map(|(verified, prints, _)| (verified.after, prints)),
                 None if self.named.len() > 1 => return Err(ChainsError::Ambiguous),
                 None => {
-                    let only = self.named.values().next().map(|(_, prints, _)| prints);
-                    self.nameless.as_ref().map(|(_, prints)| prints).or(only)
+                    let only = self.named.values().next();
+                    let only = only.map(|(verified, prints, _)| (verified.after, prints));
+                    self.nameless.as_ref().map(|(verified, prints)| (verified.after, prints)).or(only)
                 }
             };
             let chain = name.as_ref().map_or_else(|| "the log".to_owned(), |name| format!("chain {name}"));
-            check(&chain, by(), *head, prints.map_or(&[], Vec::as_slice))?;
+            let (after, prints) = found
+                .map_or((ChainHead::GENESIS, [].as_slice()), |(after, prints)| (after, prints.as_slice()));
+            if head.seq < after.seq && *head != ChainHead::GENESIS {
+                return Err(ChainsError::Archived { chain, seq: head.seq });
+            }
+            check(&chain, by(), *head, (after, prints))?;
         }
         Ok(())
     }
 }
 
-fn check(chain: &str, by: String, head: ChainHead, prints: &[Print]) -> Result<(), ChainsError> {
+fn check(
+    chain: &str,
+    by: String,
+    head: ChainHead,
+    (after, prints): (ChainHead, &[Print]),
+) -> Result<(), ChainsError> {
     // A process that died before its first record has a name and nothing to tell yet.
     if head == ChainHead::GENESIS {
         return Ok(());
     }
-    let position = usize::try_from(head.seq.saturating_sub(1)).unwrap_or(usize::MAX);
-    let what = match prints.get(position) {
+    if head == after {
+        return Ok(());
+    }
+    let position = head.seq.saturating_sub(1).checked_sub(after.seq);
+    let position = position.and_then(|position| usize::try_from(position).ok());
+    let what = match position.and_then(|position| prints.get(position)) {
+        None if head.seq == after.seq => "has another",
         None => "ends before",
         Some(print) if head.hash.0.starts_with(print) => return Ok(()),
         Some(_) => "has another",

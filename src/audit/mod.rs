@@ -4,6 +4,7 @@
 //! transaction as the change itself: no audit, no action. No secret may enter a record. [`FileSink`] copies the log to a
 //! file; [`Verifier`] proves offline that it is whole; [`search`] answers who, what, when; [`OcsfEvent`] is a record as a SIEM reads it.
 
+mod archives;
 mod chain;
 mod chains;
 mod ocsf;
@@ -12,6 +13,7 @@ mod search;
 mod sink;
 mod verify;
 
+pub use archives::Archives;
 pub use chain::{ChainHead, ChainHeadError};
 pub use chains::{
     ChainVerifier, ChainsError, ChainsVerifier, OTHER_CHAINS, REPLICA, VerifiedChain, VerifiedChains,
@@ -23,6 +25,12 @@ pub use sink::{FileSink, Progress, Reopener, SinkError};
 pub use verify::{Link, Verified, Verifier, VerifyError, verify_lines, verify_records};
 
 use async_trait::async_trait;
+
+/// The action of a record that tells of others which were archived.
+pub const ARCHIVED: &str = "audit.archived";
+
+/// The fact of such a record that names the last one archived: `SEQ:HASH`.
+pub const THROUGH: &str = "through";
 
 /// Reading the audit log in order.
 #[async_trait]

@@ -292,11 +292,14 @@ impl Search<'_> {
         from: Option<&Position>,
         left: u64,
     ) -> Result<Walk, AuditReadError> {
-        // Numbers begin with 1, so that 0 is before all of them.
+        // What is archived is not here to be looked through. Numbers begin with 1, so that 0 is before all of them.
+        let (order, containing) = (Order::OldestFirst, "");
+        let oldest = ChainPart { chain: &chain, first: 1, last: end, order, containing, limit: 1 };
+        let oldest = self.log.part(oldest).await?.first().map_or(1, |record| record.seq);
         let first = match self.filter.from.map(|from| from.saturating_sub(DISORDER).unwrap_or(Timestamp::MIN))
         {
             Some(from) => self.first_at(&chain, end, from).await?,
-            None => 1,
+            None => oldest,
         };
         let last =
             match self.filter.until.map(|until| until.saturating_add(DISORDER).unwrap_or(Timestamp::MAX)) {
@@ -317,7 +320,15 @@ impl Search<'_> {
             (Some(_), None, Order::NewestFirst) => 0,
             _ => next,
         };
-        Ok(Walk { chain, first: first.max(1), last, next, order: self.order, left, found: VecDeque::new() })
+        Ok(Walk {
+            chain,
+            first: first.max(oldest),
+            last,
+            next,
+            order: self.order,
+            left,
+            found: VecDeque::new(),
+        })
     }
 
     /// The number of the first record that is not before a moment, as if times were in order; one above `end` when there is none.

@@ -2,12 +2,15 @@
 //!
 //! A chain proves its own order and completeness up to its end. That nothing was cut off its end, or that the whole was
 //! not written anew, only a [`ChainHead`] kept elsewhere can prove.
+//!
+//! A chain may begin later than with its first record: when a record that is in it says that what came before was archived. The
+//! archive's files, verified before the rest, make it whole again.
 
 use std::io::{self, BufRead, Read};
 
 use jiff::Timestamp;
 
-use super::{ChainHead, Digest, Record};
+use super::{ARCHIVED, ChainHead, Digest, Record, THROUGH};
 
 /// The longest line that is taken for a record: far more than any record has.
 const LONGEST_LINE: u64 = 1 << 20;
@@ -28,6 +31,8 @@ pub struct Link {
 pub struct Verified {
     /// How many records it has.
     pub records: u64,
+    /// What its first record follows: the last one that was archived, where any was.
+    pub after: ChainHead,
     /// The first; `None` for an empty log.
     pub first: Option<Link>,
     /// The last; `None` for an empty log.
@@ -59,9 +64,20 @@ pub enum VerifyError {
         seq: u64,
     },
     /// The chain does not begin at 1.
-    #[error("the log begins with record {seq}, not with record 1: everything before it is missing")]
+    #[error(
+        "the log begins with record {seq}, not with record 1, and no record of it says that what came before was archived: everything \
+         before it is missing"
+    )]
     Beginning {
         /// What it begins with.
+        seq: u64,
+    },
+    /// A record that is known to have existed and is in an archive by now.
+    #[error(
+        "record {seq}, which must be in the log, was archived: verify the archive's files together with the log"
+    )]
+    Archived {
+        /// The record.
         seq: u64,
     },
     /// Records between two others are not there.
@@ -123,15 +139,26 @@ pub enum VerifyError {
 #[derive(Debug)]
 pub struct Verifier {
     expected: Option<ChainHead>,
+    /// What the first record follows.
+    start: ChainHead,
+    /// A record says that everything before the first was archived.
+    is_continued: bool,
     end: ChainHead,
     first: Option<Link>,
     last: Option<Link>,
 }
 
 impl Verifier {
-    /// A verifier for a chain from its beginning; it must contain `expected`, when that is given.
+    /// A verifier for a chain from its beginning, or from behind what was archived of it; it must contain `expected`, when that is
+    /// given.
     pub fn new(expected: Option<ChainHead>) -> Self {
-        Self { expected, end: ChainHead::GENESIS, first: None, last: None }
+        let start = ChainHead::GENESIS;
+        Self { expected, start, is_continued: false, end: start, first: None, last: None }
+    }
+
+    /// A verifier for what follows a record of a chain.
+    pub fn after(start: ChainHead) -> Self {
+        Self { start, is_continued: true, end: start, ..Self::new(None) }
     }
 
     /// Takes the next record as written, and returns it.
@@ -155,12 +182,14 @@ impl Verifier {
     /// # Errors
     /// When it is not the next record, or not as it was sealed.
     pub fn record(&mut self, record: &Record) -> Result<(), VerifyError> {
+        if self.first.is_none() && self.end == ChainHead::GENESIS && record.seq > 1 {
+            // Whether it may begin here, a later record must say.
+            self.start = ChainHead { seq: record.seq - 1, hash: record.previous };
+            self.end = self.start;
+        }
         let (seq, expected) = (record.seq, self.next_seq());
         if seq > expected {
-            return Err(match self.first {
-                None => VerifyError::Beginning { seq },
-                Some(_) => VerifyError::Missing { expected, found: seq },
-            });
+            return Err(VerifyError::Missing { expected, found: seq });
         }
         if seq < expected {
             return Err(match self.first {
@@ -178,7 +207,34 @@ impl Verifier {
             return Err(VerifyError::Replaced { seq });
         }
         self.advance(Link { seq, hash: record.hash, at: record.at });
+        self.is_continued |= self.tells_of_the_start(record)?;
         Ok(())
+    }
+
+    /// Whether a record says that what is missing at the beginning was archived.
+    fn tells_of_the_start(&self, record: &Record) -> Result<bool, VerifyError> {
+        if self.start.seq == 0 || record.action != ARCHIVED {
+            return Ok(false);
+        }
+        let through = record.details.get(THROUGH).and_then(|through| through.parse::<ChainHead>().ok());
+        match through {
+            Some(head) if head.seq == self.start.seq && head.hash != self.start.hash => {
+                Err(VerifyError::Replaced { seq: head.seq })
+            }
+            // Records that are archived may still be there.
+            Some(head) => Ok(head.seq >= self.start.seq),
+            None => Ok(false),
+        }
+    }
+
+    /// The number of the last record that was taken; 0 when none was.
+    pub fn last_seq(&self) -> u64 {
+        self.end.seq
+    }
+
+    /// The last record that was taken, or what the first is to follow.
+    pub fn end(&self) -> ChainHead {
+        self.end
     }
 
     /// Takes every line of a file. Rotated files may be taken one after the other, the oldest first.
@@ -215,13 +271,25 @@ impl Verifier {
     /// What was verified.
     ///
     /// # Errors
-    /// When the chain ends before the head it must have.
+    /// When the chain ends before the head it must have, or begins late and does not say why.
     pub fn finish(self) -> Result<Verified, VerifyError> {
+        if self.start.seq > 0 && !self.is_continued {
+            return Err(VerifyError::Beginning { seq: self.start.seq.saturating_add(1) });
+        }
         match self.expected {
+            Some(head) if head.seq < self.start.seq => Err(VerifyError::Archived { seq: head.seq }),
+            Some(head) if head.seq == self.start.seq && head != self.start => {
+                Err(VerifyError::Replaced { seq: head.seq })
+            }
             Some(head) if head.seq > self.end.seq => {
                 Err(VerifyError::CutOff { last: self.end.seq, expected: head.seq })
             }
-            _ => Ok(Verified { records: self.end.seq, first: self.first, last: self.last }),
+            _ => Ok(Verified {
+                records: self.end.seq.saturating_sub(self.start.seq),
+                after: self.start,
+                first: self.first,
+                last: self.last,
+            }),
         }
     }
 

@@ -51,7 +51,10 @@ fn a_whole_chain_is_verified() {
 
 #[test]
 fn an_empty_log_is_whole_unless_it_is_known_to_have_had_records() {
-    assert_eq!(verify("").unwrap(), Verified { records: 0, first: None, last: None });
+    assert_eq!(
+        verify("").unwrap(),
+        Verified { records: 0, after: ChainHead::GENESIS, first: None, last: None }
+    );
     let cut = verify_lines(&b""[..], Some(head(&chain(1)[0]))).unwrap_err();
     assert!(matches!(cut, VerifyError::CutOff { last: 0, expected: 1 }));
 }
@@ -75,7 +78,9 @@ fn what_is_wrong_is_named() {
     doubled.insert(3, records[1].clone());
     assert_eq!(message(&doubled), "record 2 is out of place: it comes after record 3");
     let begins = message(&records[2..]);
-    assert_eq!(begins, "the log begins with record 3, not with record 1: everything before it is missing");
+    let expected = "the log begins with record 3, not with record 1, and no record of it says that what came before was \
+                    archived: everything before it is missing";
+    assert_eq!(begins, expected);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub enum Part {
     Store,
     /// `[audit]`.
     Audit,
+    /// `[retention]`.
+    Retention,
     /// `[bootstrap]`.
     Bootstrap,
     /// `[policy]`, or the files it names.
@@ -113,6 +115,7 @@ impl Config {
             store(c, &self.store, &new.store);
         });
         part(Part::Audit, "audit", &|c| c.restart("file", &self.audit.file, &new.audit.file));
+        part(Part::Retention, "retention", &|c| c.restart("", &self.retention, &new.retention));
         part(Part::Bootstrap, "bootstrap", &|c| {
             c.live(
                 "administrator_token_file",

@@ -73,6 +73,9 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest TTL; `domain::Ttl` refuses more.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// The longest that anything is kept for a time.
+const DECADE: Duration = Duration::from_secs(3660 * 24 * 3600);
+
 /// Every key, in the order of `docs/configuration.md`.
 pub(super) const KEYS: &[Key] = &[
     key("server.listen", Text, Default("\"127.0.0.1:7440\"")),
@@ -97,6 +100,9 @@ pub(super) const KEYS: &[Key] = &[
     key("store.tls.certificate_file", Path, Optional),
     key("store.tls.key_file", Path, Optional),
     key("audit.file", Path, Optional),
+    key("retention.ended_leases", Kind::Period(DAY, DECADE), Default("\"never\"")),
+    key("retention.audit", Kind::Period(WEEK, DECADE), Default("\"never\"")),
+    key("retention.archive_directory", Path, Optional),
     key("bootstrap.administrator_token_file", Path, Optional),
     key("log.level", Choice(&["error", "warn", "info", "debug", "trace"]), Default("\"info\"")),
     key("log.format", Choice(&["text", "json"]), Default("\"text\"")),
@@ -359,6 +365,7 @@ mod tests {
                 "server",
                 "store",
                 "audit",
+                "retention",
                 "bootstrap",
                 "log",
                 "metrics",

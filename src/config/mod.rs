@@ -17,6 +17,7 @@ mod policy;
 mod reader;
 mod remark;
 mod request;
+mod retention;
 mod risk;
 mod role;
 mod scanner;
@@ -62,6 +63,7 @@ use crate::{
     issuer::RequestSettings,
     notify::ChannelSettings,
     policy::Policies,
+    retention::RetentionSettings,
     sealing::Keyring,
     target::TargetSettings,
 };
@@ -83,6 +85,8 @@ pub struct Config {
     pub metrics: Option<MetricsSettings>,
     /// Whose word is taken for who calls.
     pub identity: IdentitySettings,
+    /// For how long what is kept in the store.
+    pub retention: RetentionSettings,
     /// How long requests and grants wait, and how many may.
     pub requests: RequestSettings,
     /// The databases.
@@ -167,6 +171,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     let server = server::server(&root.child("server"));
     let store = store::store(&root.child("store"));
     let audit = server::audit(&root.child("audit"), store.as_ref());
+    let retention = retention::retention(&root.child("retention"), store.as_ref());
     let bootstrap = server::bootstrap(&root.child("bootstrap"));
     let log = server::log(&root.child("log"));
     let requests =
@@ -212,6 +217,7 @@ fn whole(root: &Section<'_>) -> Option<Config> {
         log: log?,
         metrics,
         identity: identity?,
+        retention: retention?,
         requests: requests?,
         targets: targets?.into_iter().map(|target| (target.name.clone(), target)).collect(),
         sealing: sealing?,

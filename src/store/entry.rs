@@ -68,6 +68,8 @@ kinds! {
     Notice = "notice",
     /// How far somebody follows an audit chain.
     Position = "position",
+    /// What has left the store, because it was kept long enough.
+    Retention = "retention",
 }
 
 /// The text names no kind of entry.

@@ -15,6 +15,7 @@ mod kept;
 mod lease;
 mod lock;
 pub mod postgres;
+mod retention;
 mod secret;
 mod server;
 pub mod sqlite;
@@ -29,6 +30,10 @@ pub use entry::{
 pub use error::{ApplyError, BeginError, StoreError, StoreErrorKind};
 pub use kept::{BREAK_GLASS, HELD_BY, LIVE, RequestKey, UNDECIDED_BY, UNDECIDED_EXTENSION};
 pub use lease::{Begun, CLAIM, DueElsewhere, LeaseFilter, LeaseStore, NewLease, Page, PageRequest, Tally};
+pub use retention::{
+    ArchivedAudit, EndedLease, REMOVED_AT_ONCE, RemovedLeases, RetentionStore, chain_of,
+    leases_removed_before,
+};
 pub use secret::{KeptSecret, PendingSecret, RotationEnd, SecretStore};
 pub use server::{KnownServer, ServerStore};
 pub use token::{StoredToken, TokenHash, TokenStore};
@@ -45,7 +50,9 @@ use crate::{
 
 /// Everything Mayfly keeps.
 #[async_trait]
-pub trait Store: LeaseStore + EntryStore + TokenStore + ServerStore + SecretStore + AuditLog {
+pub trait Store:
+    LeaseStore + EntryStore + TokenStore + ServerStore + SecretStore + RetentionStore + AuditLog
+{
     /// Which installation this is: drawn when the store was made, kept by backups, shared by all who share the store.
     fn instance(&self) -> InstanceId;
 

@@ -15,8 +15,8 @@ use super::super::{
 };
 use crate::{
     audit::{
-        ChainHead, ChainHeadError, ChainVerifier, ChainsError, ChainsVerifier, Verified, VerifiedChain,
-        VerifiedChains, VerifyError,
+        Archives, ChainHead, ChainHeadError, ChainVerifier, ChainsError, ChainsVerifier, Verified,
+        VerifiedChain, VerifiedChains, VerifyError,
     },
     store::{postgres, sqlite},
 };
@@ -27,6 +27,7 @@ const EXAMPLES: &str = "Examples:
   mayfly audit verify a/audit.jsonl b/audit.jsonl         the files of several replicas, against each other
   mayfly audit verify --store /var/lib/mayfly/mayfly.db
   mayfly audit verify --config mayfly.toml                all chains of the store that it names
+  mayfly audit verify archive/*.jsonl --config mayfly.toml      and what was archived of them, from the first record on
   mayfly audit verify audit.jsonl --head 4711:9f86d0…     also: nothing was cut off or written anew
 
 Ends with 0 when every record follows from the one before it, and with 12 at the first that does not.
@@ -35,14 +36,14 @@ Prints the log's last record as SEQ:HASH, of several chains as NAME=SEQ:HASH: ke
 
 /// Arguments of `mayfly audit verify`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, group = ArgGroup::new("log").required(true).args(["files", "store", "config"]))]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("log").required(true).multiple(true).args(["files", "store", "config"]))]
 pub struct VerifyArgs {
-    /// JSON lines, as the server writes them to its audit file
+    /// JSON lines, as the server writes them to its audit file; with a store: the files of its archive, the oldest first
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The server's store: an SQLite file, or postgres://USER@HOST:PORT/DATABASE with its password in `MAYFLY_STORE_PASSWORD`;
     /// it may be in service
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "PLACE", conflicts_with = "config")]
     pub store: Option<String>,
     /// The configuration that names the store
     #[arg(long, value_name = "FILE")]
@@ -84,42 +85,47 @@ struct ChainReport {
 
 pub(super) async fn run(args: VerifyArgs, context: &mut Context) -> Result<Exit, CliError> {
     let spinner = context.output.spinner("verifying");
-    let verified = if args.files.is_empty() {
+    let chains = read_files(&args.files)?;
+    let verified = if args.store.is_none() && args.config.is_none() {
+        verify_files(chains, &args.head)
+    } else {
         let config = args.config.clone().unwrap_or_default();
         match (StoreArgs { store: args.store, config }).place().await? {
-            Place::File(path) => sqlite::verify_chains(&path, &args.head),
-            Place::Shared(settings) => postgres::verify_chains(&settings, &args.head).await,
+            Place::File(path) => sqlite::verify_chains(&path, &args.head, Archives::of(chains)),
+            Place::Shared(settings) => {
+                postgres::verify_chains(&settings, &args.head, Archives::of(chains)).await
+            }
         }
-        .map_err(|error| explain(&error))?
-    } else {
-        verify_files(&args.files, &args.head)?
     };
+    let verified = verified.map_err(|error| explain(&error))?;
     drop(spinner);
     tell(&verified, context)?;
     Ok(Exit::Ok)
 }
 
-fn verify_files(files: &[PathBuf], heads: &[Known]) -> Result<VerifiedChains, CliError> {
-    let mut all = ChainsVerifier::knowing(heads);
-    let mut current: Option<ChainVerifier> = None;
+/// The chains in files, each read to its end.
+fn read_files(files: &[PathBuf]) -> Result<Vec<ChainVerifier>, CliError> {
+    let mut chains: Vec<ChainVerifier> = Vec::new();
     for file in files {
         let mut lines = open(file)?;
-        let named = |error: &ChainsError| explain(error).hint(format!("in {}", file.display()));
         // A first record begins another chain; anything else goes on with the one before it.
-        if begins(&mut lines)
-            && let Some(before) = current.take()
-        {
-            all.add(before).map_err(|error| explain(&error))?;
+        if chains.is_empty() || begins(&mut lines) {
+            chains.push(ChainVerifier::new(None));
         }
-        current
-            .get_or_insert_with(|| ChainVerifier::new(None))
-            .lines(lines)
-            .map_err(|error| named(&error))?;
+        if let Some(chain) = chains.last_mut() {
+            let taken = chain.lines(lines);
+            taken.map_err(|error| explain(&error).hint(format!("in {}", file.display())))?;
+        }
     }
-    if let Some(last) = current {
-        all.add(last).map_err(|error| explain(&error))?;
+    Ok(chains)
+}
+
+fn verify_files(chains: Vec<ChainVerifier>, heads: &[Known]) -> Result<VerifiedChains, ChainsError> {
+    let mut all = ChainsVerifier::knowing(heads);
+    for chain in chains {
+        all.add(chain)?;
     }
-    all.finish(false).map_err(|error| explain(&error))
+    all.finish(false)
 }
 
 /// Whether a file begins with the first record of a chain.
@@ -138,7 +144,7 @@ fn open(file: &Path) -> Result<BufReader<File>, CliError> {
 fn explain(error: &ChainsError) -> CliError {
     match error {
         ChainsError::Chain { source: VerifyError::Read { .. }, .. } => CliError::caused(Exit::Failure, error),
-        ChainsError::Ambiguous => CliError::usage(error.to_string()),
+        ChainsError::Ambiguous | ChainsError::Archived { .. } => CliError::usage(error.to_string()),
         broken => CliError::caused(Exit::Unverified, broken),
     }
 }
@@ -178,6 +184,13 @@ fn tell(verified: &VerifiedChains, context: &mut Context) -> Result<(), CliError
     match last_time {
         Some(last) => context.output.note(&format!("{records} records verified, the last of {last:.0}")),
         None => context.output.note("the log is empty"),
+    }
+    for chain in chains {
+        if chain.verified.after.seq > 0 {
+            let of = chain.name.as_ref().map(|name| format!(" of the chain {name}")).unwrap_or_default();
+            let last = chain.verified.after;
+            context.output.note(&format!("not verified, as they are archived: the records{of} up to {last}"));
+        }
     }
     if !absent.is_empty() {
         context
@@ -246,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_says_nothing_about_the_log() {
-        let error = verify_files(&[PathBuf::from("/nonexistent")], &[]).unwrap_err();
+        let error = read_files(&[PathBuf::from("/nonexistent")]).unwrap_err();
         assert_eq!(error.exit().code(), 1);
     }
 }

@@ -8,6 +8,7 @@ mod hostile;
 mod identity;
 mod notifications;
 mod policies;
+mod retention;
 mod roles;
 mod sealing;
 mod store;

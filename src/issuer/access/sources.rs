@@ -10,7 +10,7 @@ use crate::{
     issuer::{Issuer, Refusal},
     store::{
         Document, HELD_BY, LIVE, LeaseFilter, Listing, PageRequest, StoreError, UNDECIDED_BY, document,
-        documents,
+        documents, leases_removed_before,
     },
 };
 
@@ -193,6 +193,10 @@ impl Issuer {
         let live = LeaseFilter { states, ..all.clone() };
         if let Some(reached) = self.leases_of(census, &all, scope.since).await? {
             census.counted_since = reached;
+        }
+        // What was removed is not counted, and that is said.
+        if let Some(removed) = leases_removed_before(&*self.store).await? {
+            census.counted_since = census.counted_since.max(removed);
         }
         // Those of before the period that are live still.
         self.leases_of(census, &live, jiff::Timestamp::MIN).await?;

@@ -246,7 +246,7 @@ async fn write(
     let channel = notice::channel(&writing.schema);
     let notices = notice::write(writing, &changes.announced, &changes.announced_entries);
     let replica = &writing.replica;
-    let rare = write_rare(client, statements, changes);
+    let rare = write_rare(client, statements, writing, changes);
     let entries = entry_write::write(client, statements, &changes.entries);
     let (
         rare,
@@ -304,8 +304,13 @@ async fn write(
 async fn write_rare(
     client: &Client,
     statements: &Statements,
+    writing: &Writing,
     changes: &Changes,
 ) -> Result<(), tokio_postgres::Error> {
+    let ids: Vec<String> = changes.removed.iter().map(ToString::to_string).collect();
+    let removed = rows(client, !ids.is_empty(), &statements.remove_leases, [&ids]);
+    let through = signed(changes.archived.unwrap_or(0));
+    let archived = rows(client, through > 0, &statements.remove_records, [&writing.replica, &through]);
     let tokens = changes.tokens.iter().map(|(token, principal, cidrs)| async move {
         let columns = token::Columns::of(token);
         client.execute(&statements.insert_token, &columns.values(token, principal, cidrs)).await
@@ -324,8 +329,9 @@ async fn write_rare(
         let statement = if kept.revision == 1 { &statements.add_secret } else { &statements.keep_secret };
         client.execute(statement, &columns.values(&target, &account)).await
     });
-    let (tokens, revoked, servers, secrets) =
-        join!(in_order(tokens), in_order(revoked), in_order(servers), in_order(secrets));
+    let (removed, archived, tokens, revoked, servers, secrets) =
+        join!(removed, archived, in_order(tokens), in_order(revoked), in_order(servers), in_order(secrets));
+    removed.and(archived)?;
     tokens.and(revoked).and(servers).and(secrets)
 }
 

@@ -81,6 +81,10 @@ pub(super) struct LeaseChange {
 pub(super) struct Changes {
     pub(super) inserted: BTreeMap<LeaseId, (Lease, Encoded)>,
     pub(super) updated: BTreeMap<LeaseId, LeaseChange>,
+    /// Ended leases that go.
+    pub(super) removed: Vec<LeaseId>,
+    /// Up to which number archived records of this chain go.
+    pub(super) archived: Option<u64>,
     pub(super) live_by_role: BTreeMap<String, i64>,
     pub(super) live_by_holder: BTreeMap<Holder, i64>,
     pub(super) live_by_target: BTreeMap<String, i64>,
@@ -171,6 +175,15 @@ impl<'a> Ledger<'a> {
             self.changes.updated.insert(after.id, LeaseChange { forget_key, release, ..change });
         }
         self.changes.announced.push(after);
+    }
+
+    /// Removes leases that have ended. Whatever else is asked of them in this transaction finds that they are gone.
+    pub(super) fn remove(&mut self, going: Vec<LeaseId>) {
+        for id in &going {
+            self.facts.leases.remove(id);
+            self.changes.updated.remove(id);
+        }
+        self.changes.removed.extend(going);
     }
 
     fn count(&mut self, lease: &Lease, by: i64) {

@@ -20,6 +20,7 @@ mod migrate;
 mod notice;
 mod offline;
 mod readers;
+mod retention;
 mod row;
 mod secret;
 mod server;

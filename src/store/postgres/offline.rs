@@ -19,7 +19,7 @@ use super::{
     token,
 };
 use crate::{
-    audit::{ChainHead, ChainVerifier, ChainsError, ChainsVerifier, VerifiedChains},
+    audit::{Archives, ChainHead, ChainVerifier, ChainsError, ChainsVerifier, VerifiedChains},
     domain::{InstanceId, Lease, TargetName},
     store::{
         Entry, KeptSecret, StoreError,
@@ -56,13 +56,14 @@ async fn rows(
     Ok(session.client.query(&statement, values).await?)
 }
 
-/// Verifies all audit chains of a store against each other; it may be in service.
+/// Verifies all audit chains of a store against each other, each behind what of it is in `archives`; it may be in service.
 ///
 /// # Errors
 /// The first thing that is wrong.
 pub async fn verify_chains(
     settings: &PostgresSettings,
     known: &[(Option<String>, ChainHead)],
+    mut archives: Archives,
 ) -> Result<VerifiedChains, ChainsError> {
     let unreadable = |failure: Failure| ChainVerifier::new(None).unreadable(failure.to_error());
     let session = snapshot(settings).await.map_err(unreadable)?;
@@ -77,14 +78,22 @@ pub async fn verify_chains(
     let all_known: Vec<_> = known.iter().chain(&heads).cloned().collect();
     let mut all = ChainsVerifier::knowing(&all_known);
     for name in heads.iter().filter_map(|(name, _)| name.as_deref()) {
-        all.add(one_chain(&session, name).await?)?;
+        all.add(one_chain(&session, name, archives.take(Some(name))).await?)?;
     }
+    archives.add_rest(&mut all)?;
     all.finish(true)
 }
 
-async fn one_chain(session: &Session, name: &str) -> Result<ChainVerifier, ChainsError> {
-    let mut chain = ChainVerifier::new(Some(name.to_owned()));
-    let mut after = -1_i64;
+async fn one_chain(
+    session: &Session,
+    name: &str,
+    mut chain: ChainVerifier,
+) -> Result<ChainVerifier, ChainsError> {
+    // Records that are archived may still be there, until they are removed.
+    let mut after = match chain.last_seq() {
+        0 => archived(session, name).await.map_err(|failure| chain.unreadable(failure.to_error()))?,
+        taken => signed(taken),
+    };
     loop {
         let sql = "SELECT seq, record, hash FROM audit WHERE replica = $1 AND seq > $2 ORDER BY seq LIMIT $3";
         let read = rows(session, sql, &[&name, &after, &STEP]).await;
@@ -97,6 +106,14 @@ async fn one_chain(session: &Session, name: &str) -> Result<ChainVerifier, Chain
             chain.stored(line, seq, hash)?;
         }
     }
+}
+
+/// The last record of a chain that is archived; -1 when none is.
+async fn archived(session: &Session, chain: &str) -> Result<i64, Failure> {
+    let sql =
+        "SELECT (body::json ->> 'seq')::bigint FROM entry WHERE kind = 'retention' AND id = 'audit/' || $1";
+    let found = rows(session, sql, &[&chain]).await?;
+    Ok(found.first().map(|row| plain(row, 0)).transpose()?.unwrap_or(-1))
 }
 
 /// Shows everything in a store, as of one moment; it may be in service.

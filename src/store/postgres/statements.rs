@@ -137,6 +137,10 @@ statements! {
             SELECT 1 FROM unnest($3::text[], $4::text[], $5::text[], $6::text[]) AS stays (kind, name, value, id)
             WHERE stays.kind = old.kind AND stays.id = old.id AND stays.name = old.name AND stays.value = old.value)";
     add_keys = ADD_KEYS;
+    remove_leases = "DELETE FROM lease WHERE id = ANY ($1) AND due_at IS NULL";
+    /// Only what is archived, whoever asks for more.
+    remove_records = "DELETE FROM audit WHERE replica = $1 AND seq <= $2 AND seq <=
+        (SELECT (body::json ->> 'seq')::bigint FROM entry WHERE kind = 'retention' AND id = 'audit/' || $1)";
     append = APPEND;
     advance = "UPDATE chain SET seq = $3, hash = $4, written = $5 WHERE replica = $1 AND epoch = $2";
     notify = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload";

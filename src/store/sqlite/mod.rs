@@ -15,6 +15,7 @@ mod lease_query;
 mod lease_row;
 mod offline;
 mod readers;
+mod retention;
 mod row;
 mod secret;
 mod server;

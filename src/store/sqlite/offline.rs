@@ -6,14 +6,14 @@ use rusqlite::{Connection, params};
 
 use super::{
     failure::read_failed,
-    file,
+    file, retention,
     row::{signed, unsigned},
     secret, server,
 };
 use crate::{
     audit::{
-        ChainHead, ChainVerifier, ChainsError, ChainsVerifier, Digest, Verified, VerifiedChains, Verifier,
-        VerifyError,
+        Archives, ChainHead, ChainVerifier, ChainsError, ChainsVerifier, Digest, Verified, VerifiedChains,
+        Verifier, VerifyError,
     },
     domain::{InstanceId, TargetName},
     store::{KeptSecret, StoreError, transfer::EMBEDDED},
@@ -29,7 +29,9 @@ const STEP: u32 = 1_000;
 pub fn verify_audit(path: &Path, expected: Option<ChainHead>) -> Result<Verified, VerifyError> {
     let mut verifier = Verifier::new(expected);
     let connection = open(path).map_err(|error| verifier.unreadable(error))?;
-    let mut after = None;
+    let archived =
+        archived(&connection, EMBEDDED).map_err(|error| verifier.unreadable(read_failed(error)))?;
+    let mut after = archived;
     while let Some(last) = step(&connection, after, &mut verifier)? {
         after = Some(last);
     }
@@ -47,23 +49,25 @@ pub fn read_secret(path: &Path, target: &TargetName) -> Result<(InstanceId, Opti
 }
 
 /// Verifies all audit logs in the file at `path` against each other: its own, and those of processes whose shared store was
-/// moved here. The file may be in service.
+/// moved here; each behind what of it is in `archives`. The file may be in service.
 ///
 /// # Errors
 /// The first thing that is wrong.
 pub fn verify_chains(
     path: &Path,
     known: &[(Option<String>, ChainHead)],
+    mut archives: Archives,
 ) -> Result<VerifiedChains, ChainsError> {
     let unreadable = |error: StoreError| ChainVerifier::new(None).unreadable(error);
     let connection = open(path).map_err(unreadable)?;
     let names = former_chains(&connection).map_err(|error| unreadable(read_failed(error)))?;
     let mut all = ChainsVerifier::knowing(known);
     for name in &names {
-        all.add(one_chain(&connection, Some(name), true)?)?;
+        all.add(one_chain(&connection, name, archives.take(Some(name)), true)?)?;
     }
     let own = if names.is_empty() { None } else { Some(EMBEDDED) };
-    all.add(one_chain(&connection, own, false)?)?;
+    all.add(one_chain(&connection, EMBEDDED, archives.take(own), false)?)?;
+    archives.add_rest(&mut all)?;
     all.finish(true)
 }
 
@@ -76,18 +80,27 @@ fn former_chains(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
+/// The last record of a chain that is archived, should any be.
+fn archived(connection: &Connection, chain: &str) -> rusqlite::Result<Option<u64>> {
+    if !connection.table_exists(None, "entry")? {
+        return Ok(None);
+    }
+    Ok(Some(retention::archived(connection, chain)?).filter(|seq| *seq > 0))
+}
+
 fn one_chain(
     connection: &Connection,
-    name: Option<&str>,
+    name: &str,
+    mut chain: ChainVerifier,
     is_former: bool,
 ) -> Result<ChainVerifier, ChainsError> {
-    let mut chain = ChainVerifier::new(name.map(str::to_owned));
-    let mut after = None;
+    // Records that are archived may still be there, until they are removed.
+    let mut after = match chain.last_seq() {
+        0 => archived(connection, name).map_err(|error| chain.unreadable(read_failed(error)))?,
+        taken => Some(taken),
+    };
     loop {
-        let rows = match name.filter(|_| is_former) {
-            Some(replica) => former_rows(connection, replica, after),
-            None => rows(connection, after),
-        };
+        let rows = if is_former { former_rows(connection, name, after) } else { rows(connection, after) };
         let rows = rows.map_err(|error| chain.unreadable(read_failed(error)))?;
         let Some(last) = rows.last().map(|row| row.seq) else { return Ok(chain) };
         for row in rows {

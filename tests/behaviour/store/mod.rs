@@ -7,5 +7,6 @@ mod histories;
 mod log;
 mod measures;
 mod postgres;
+mod retention;
 mod sqlite;
 mod transfer;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mayfly::{
-    audit::{Actor, ChainsError, Draft, OTHER_CHAINS, REPLICA},
+    audit::{Actor, Archives, ChainsError, Draft, OTHER_CHAINS, REPLICA},
     domain::{EndCause, InstanceId, LeaseEvent},
     store::{
         Committed, Entry, EntryChange, EntryKind, KeptSecret, KnownServer, LeaseStore, Store, StoreError,
@@ -116,7 +116,7 @@ async fn everything_moves_to_a_shared_store_and_back() {
     assert_eq!((back.instance(), records(&back).await), (instance, log));
     live(&back, lease(9, "ada", "reader"), 600).await;
     back.close().await;
-    sqlite::verify_chains(&path_in(&second), &[]).unwrap();
+    sqlite::verify_chains(&path_in(&second), &[], Archives::default()).unwrap();
 }
 
 fn started(replica: &str, others: &[(String, mayfly::audit::ChainHead)]) -> Draft {
@@ -141,7 +141,7 @@ async fn the_chains_of_all_replicas_are_verified_and_move_together() {
     let Some(place) = Place::new().await else { return };
     two_chains(&place).await;
     let settings = place.settings("offline");
-    let verified = postgres::verify_chains(&settings, &[]).await.unwrap();
+    let verified = postgres::verify_chains(&settings, &[], Archives::default()).await.unwrap();
     assert_eq!(verified.chains.iter().map(|chain| chain.verified.records).collect::<Vec<_>>(), [3, 3]);
 
     let directory = tempfile::tempdir().unwrap();
@@ -155,7 +155,7 @@ async fn the_chains_of_all_replicas_are_verified_and_move_together() {
     );
     store.record(started(&store.replica().unwrap(), &store.other_chains().await.unwrap())).await.unwrap();
     store.close().await;
-    let verified = sqlite::verify_chains(&path_in(&directory), &[]).unwrap();
+    let verified = sqlite::verify_chains(&path_in(&directory), &[], Archives::default()).unwrap();
     let names: Vec<_> = verified.chains.iter().filter_map(|chain| chain.name.as_deref()).collect();
     assert_eq!(names, ["a", "b", "embedded"]);
 
@@ -168,13 +168,13 @@ async fn the_chains_of_all_replicas_are_verified_and_move_together() {
         )
         .await
         .unwrap();
-    let cut = postgres::verify_chains(&settings, &[]).await.unwrap_err();
+    let cut = postgres::verify_chains(&settings, &[], Archives::default()).await.unwrap_err();
     assert!(matches!(&cut, ChainsError::Contradicted { chain, .. } if chain == "chain a"), "{cut}");
     client
         .batch_execute("DELETE FROM audit WHERE replica = 'a'; DELETE FROM chain WHERE replica = 'a'")
         .await
         .unwrap();
-    let gone = postgres::verify_chains(&settings, &[]).await.unwrap_err();
+    let gone = postgres::verify_chains(&settings, &[], Archives::default()).await.unwrap_err();
     assert!(matches!(&gone, ChainsError::Absent { chain, .. } if chain == "a"), "{gone}");
 }
 

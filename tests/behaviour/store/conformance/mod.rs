@@ -7,6 +7,7 @@ mod found;
 mod leases;
 mod limits;
 mod listing;
+mod retention;
 mod secrets;
 mod tally;
 mod whole_store;
@@ -19,7 +20,8 @@ use mayfly::{
 };
 
 pub(crate) use self::{
-    audit::*, entries::*, found::*, leases::*, limits::*, listing::*, secrets::*, tally::*, whole_store::*,
+    audit::*, entries::*, found::*, leases::*, limits::*, listing::*, retention::*, secrets::*, tally::*,
+    whole_store::*,
 };
 
 /// How long anything may take that is expected to happen.
@@ -79,6 +81,10 @@ macro_rules! conformance {
             a_refusal_is_recorded_by_itself,
             records_are_found_by_what_they_tell_and_when,
             a_part_of_a_chain_is_read_in_either_order,
+            leases_that_ended_long_ago_are_removed_and_no_others,
+            records_leave_only_as_far_as_they_are_archived,
+            what_was_kept_long_enough_is_removed_by_the_day,
+            old_records_move_to_an_archive_and_the_chain_goes_on,
             a_store_says_that_it_can_be_written,
             a_closed_store_refuses,
         }
