@@ -13,8 +13,11 @@ use super::{
 use crate::{audit::Digest, store::StoreErrorKind};
 
 /// Every version of the schema is the one before it and one of these.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/0001_initial.sql"), include_str!("schema/0002_entries.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/0001_initial.sql"),
+    include_str!("schema/0002_entries.sql"),
+    include_str!("schema/0003_changes.sql"),
+];
 
 /// How long bringing the schema up to date may take, waiting for others who do it included.
 const BOUND: Duration = Duration::from_secs(120);
