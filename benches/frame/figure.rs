@@ -60,6 +60,12 @@ impl Figure {
         self.aiming(&format!("value ≥ {bound}"), met)
     }
 
+    /// Aims at a ratio of at most so much.
+    pub(crate) fn ratio_at_most(self, bound: f64) -> Self {
+        let met = self.ratio.is_some_and(|ratio| ratio <= bound);
+        self.aiming(&format!("ratio ≤ {bound}"), met)
+    }
+
     /// Aims at a ratio of at least so much.
     pub(crate) fn ratio_at_least(self, bound: f64) -> Self {
         let met = self.ratio.is_some_and(|ratio| ratio >= bound);

@@ -5,7 +5,7 @@ use mayfly::domain::Engine;
 use super::{Outcome, Section};
 
 /// What the command line can say.
-const HELP: &str = "SECTION… (issuing, growth, storm, leases, idle, load; none: all) --quick --publish \
+const HELP: &str = "SECTION… (issuing, growth, storm, leases, idle, load; none: all) --quick --full-size --publish \
     --only=postgres,mysql,… --callers=1,16 --rounds=N";
 
 /// How a run goes.
@@ -15,6 +15,8 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     /// Write the report and plots into `docs/benchmarks` as well.
     pub(crate) publish: bool,
+    /// Ten million ended leases instead of one.
+    pub(crate) full_size: bool,
     /// Rounds that count, after one that warms up.
     pub(crate) rounds: usize,
     /// How long one side of a round takes, about, at the raw database's speed.
@@ -31,6 +33,7 @@ impl Options {
         let mut options = Self {
             quick: false,
             publish: false,
+            full_size: false,
             rounds: 7,
             seconds: 1.0,
             callers: vec![1, 4, 16, 64],
@@ -41,6 +44,8 @@ impl Options {
             if argument == "--quick" {
                 (options.quick, options.rounds, options.seconds) = (true, 3, 0.25);
                 options.callers = vec![1, 16];
+            } else if argument == "--full-size" {
+                options.full_size = true;
             } else if argument == "--publish" {
                 options.publish = true;
             } else if let Some(list) = argument.strip_prefix("--callers=") {

@@ -68,6 +68,7 @@ pub(crate) struct World {
     address: SocketAddr,
     authority: String,
     bearers: Vec<MetadataValue<Ascii>>,
+    administrator: MetadataValue<Ascii>,
     shutdown: CancellationToken,
     serving: JoinHandle<Result<(), mayfly::app::StartError>>,
 }
@@ -104,6 +105,7 @@ impl World {
             address,
             authority,
             bearers: Vec::new(),
+            administrator: format!("Bearer {}", token.expose()).parse()?,
             shutdown,
             serving,
         };
@@ -147,6 +149,13 @@ impl World {
             lines.push(Line::Mayfly(Box::new(line)));
         }
         Ok(lines)
+    }
+
+    /// Mayfly's administrator, for leases.
+    pub(crate) async fn administrator_of_leases(
+        &self,
+    ) -> Outcome<(LeaseServiceClient<Channel>, MetadataValue<Ascii>)> {
+        Ok((LeaseServiceClient::new(self.channel().await?), self.administrator.clone()))
     }
 
     /// Lines to the server itself.
