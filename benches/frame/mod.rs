@@ -1,6 +1,7 @@
 //! What the sections share: a Mayfly in front of a real server, callers' lines to either, closed loops, figures and their report, plots.
 //! Nothing here knows what a section looks for.
 
+mod child;
 mod environment;
 mod figure;
 mod line;
@@ -21,6 +22,7 @@ use mayfly::{
 };
 
 pub(crate) use self::{
+    child::{PROGRAM, Serving, Site, bearer},
     environment::Environment,
     figure::Figure,
     line::Line,

@@ -271,7 +271,7 @@ allow = ["kind:workload"]
 }
 
 /// Writes an authority's and the server's certificate, and returns the authority's.
-fn certificates(directory: &Path) -> Outcome<String> {
+pub(super) fn certificates(directory: &Path) -> Outcome<String> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "Mayfly benchmark authority");
@@ -281,10 +281,11 @@ fn certificates(directory: &Path) -> Outcome<String> {
     let key = KeyPair::generate()?;
     fs::write(directory.join("server.crt"), params.signed_by(&key, &issuer)?.pem())?;
     write_private(&directory.join("server.key"), &key.serialize_pem())?;
+    fs::write(directory.join("ca.crt"), issuer.pem())?;
     Ok(issuer.pem())
 }
 
-fn write_private(path: &Path, text: &str) -> Outcome<()> {
+pub(super) fn write_private(path: &Path, text: &str) -> Outcome<()> {
     use std::io::Write as _;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
