@@ -7,7 +7,7 @@ use super::{
     CliError, Connection, Context, Credential, Exit, Output,
     creds::{self, Wish},
     error::printable,
-    queue, view, view_request,
+    patience, queue, view, view_request,
 };
 use crate::{api::proto, clock::Clock};
 
@@ -201,7 +201,10 @@ pub(super) async fn claim(
                 ttl: ttl.map(view::to_proto),
                 idempotency_key: key.to_owned(),
             };
-            let reply = connection.grants().claim_grant(connection.call(message)).await;
+            let reply = patience::until_not_overloaded(connection.timeout(), || async {
+                connection.grants().claim_grant(connection.call(message.clone())).await
+            });
+            let reply = reply.await;
             drop(spinner);
             let reply = reply.map_err(|status| connection.explain(&status))?.into_inner();
             creds::issued(reply.lease, reply.credential)

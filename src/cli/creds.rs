@@ -7,7 +7,7 @@ use tonic::Request;
 
 use super::{
     CliError, Connection, Context, Credential, CredentialFormat, Exit, Output, approval, duration,
-    error::printable, holding, view,
+    error::printable, holding, patience, view,
 };
 use crate::api::proto;
 
@@ -143,9 +143,10 @@ pub async fn issue(
     output: &Output,
 ) -> Result<(proto::Lease, Credential), CliError> {
     let spinner = output.spinner(&format!("asking for {}", printable(&wish.role)));
-    let request = wish.request(connection, idempotency_key);
-    let reply =
-        connection.leases().issue_lease(request).await.map_err(|status| connection.explain(&status))?;
+    let reply = patience::until_not_overloaded(connection.timeout(), || async {
+        connection.leases().issue_lease(wish.request(connection, idempotency_key)).await
+    });
+    let reply = reply.await.map_err(|status| connection.explain(&status))?;
     drop(spinner);
     let reply = reply.into_inner();
     issued(reply.lease, reply.credential)

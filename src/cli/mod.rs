@@ -36,6 +36,7 @@ mod moment;
 pub mod notice;
 mod output;
 mod pages;
+mod patience;
 pub mod policy;
 mod prompt;
 mod queue;
