@@ -83,10 +83,8 @@ impl Application {
         issuer.request_settings().replace(config.requests.clone());
         let rounds = rounds(&surroundings, &catalogue, &health, &issuer);
         let clerk = clerk(&surroundings, &store, &issuer);
-        let settings = grpc_settings(&config.server);
-        let server =
-            GrpcServer::bind(settings, Arc::clone(&issuer), authenticator, Arc::clone(&surroundings.clock))
-                .await?;
+        let (settings, clock) = (grpc_settings(&config.server), Arc::clone(&surroundings.clock));
+        let server = GrpcServer::bind(settings, Arc::clone(&issuer), authenticator, clock).await?;
         let (sink, keeper) = log_keepers(&config, &surroundings, &store).await?;
         let scrape = Scrape {
             clock: Arc::clone(&surroundings.clock),
@@ -94,6 +92,7 @@ impl Application {
             store: Arc::clone(&store),
             catalogue: Arc::clone(&catalogue),
             health: Arc::clone(&health),
+            issuer: Arc::clone(&issuer),
             audit_file: sink.as_ref().map(FileSink::progress),
         };
         let numbers = listen_for_scrapes(&config, scrape).await?;

@@ -293,6 +293,8 @@ fn target(c: &mut Comparison<'_>, old: &TargetSettings, new: &TargetSettings) {
     c.live("pool.connect", &old.pool.connect, &new.pool.connect);
     c.live("pool.statement", &old.pool.statement, &new.pool.statement);
     c.live("pool.accounts_per_deputy", &old.pool.accounts_per_deputy, &new.pool.accounts_per_deputy);
+    c.live("pool.queue", &old.pool.queue, &new.pool.queue);
+    c.live("pool.turn", &old.pool.turn, &new.pool.turn);
 }
 
 fn role(c: &mut Comparison<'_>, old: &Role, new: &Role) {

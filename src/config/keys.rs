@@ -175,6 +175,8 @@ pub(super) const KEYS: &[Key] = &[
     key("targets.NAME.pool.connect", between(BRIEF, FIVE_MINUTES), Default("\"5s\"")),
     key("targets.NAME.pool.statement", between(BRIEF, FIVE_MINUTES), Default("\"10s\"")),
     key("targets.NAME.pool.accounts_per_deputy", Number(0, 10_000), Default("250")),
+    key("targets.NAME.pool.queue", Number(0, 10_000), Default("256")),
+    key("targets.NAME.pool.turn", between(BRIEF, MINUTE), Default("\"2s\"")),
     key("roles.NAME.target", Text, Required),
     key("roles.NAME.kind", Choice(&["ephemeral", "elevation", "checkout"]), Default("\"ephemeral\"")),
     key("roles.NAME.accounts", Table, Optional),

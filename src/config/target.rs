@@ -300,6 +300,7 @@ fn pool(section: &Section<'_>) -> Option<PoolSettings> {
     let (issuing, ending) = (section.number("issuing"), section.number("ending"));
     let (wait, connect) = (section.duration("wait"), section.duration("connect"));
     let (statement, per_deputy) = (section.duration("statement"), section.number("accounts_per_deputy"));
+    let (queue, turn) = (section.number("queue"), section.duration("turn"));
     Some(PoolSettings {
         issuing: issuing?.value,
         ending: ending?.value,
@@ -307,6 +308,8 @@ fn pool(section: &Section<'_>) -> Option<PoolSettings> {
         connect: connect?.value,
         statement: statement?.value,
         accounts_per_deputy: per_deputy?.value,
+        queue: queue?.value,
+        turn: turn?.value,
     })
 }
 

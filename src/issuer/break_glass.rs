@@ -61,7 +61,8 @@ impl Issuer {
             principal = %caller.principal.name, role = %wanted.role, request = %request.id, "the glass was broken"
         );
         let claim = ClaimRequest { grant, ttl: None, idempotency_key: None };
-        Ok((request, self.claim(caller, claim).await?))
+        let role = request.terms.role.clone();
+        Ok((request, self.claim_now(caller, claim, &role).await?))
     }
 
     async fn broken(&self, caller: &Caller, wanted: &BreakGlass) -> Result<(Request, GrantId), Refusal> {

@@ -55,6 +55,8 @@ pub enum RefusalKind {
     SecondFactorRequired,
     /// As many sign-ins are under way as may be.
     TooManySignIns,
+    /// More is asked for than can be done right now.
+    Overloaded,
     /// The identity provider cannot be asked right now.
     ProviderUnavailable,
     /// As things stand it is not possible.
@@ -94,6 +96,7 @@ impl RefusalKind {
             RefusalKind::SignInRefused => "SIGN_IN_REFUSED",
             RefusalKind::SecondFactorRequired => "SECOND_FACTOR_REQUIRED",
             RefusalKind::TooManySignIns => "SIGN_INS_LIMITED",
+            RefusalKind::Overloaded => "OVERLOADED",
             RefusalKind::ProviderUnavailable => "IDENTITY_PROVIDER_UNAVAILABLE",
             RefusalKind::Precondition => "PRECONDITION",
             RefusalKind::Exists => "EXISTS",
@@ -127,6 +130,7 @@ impl RefusalKind {
             RefusalKind::SignInRefused => "sign_in_refused",
             RefusalKind::SecondFactorRequired => "second_factor_required",
             RefusalKind::TooManySignIns => "sign_ins_limited",
+            RefusalKind::Overloaded => "overloaded",
             RefusalKind::ProviderUnavailable => "identity_provider_unavailable",
             RefusalKind::Precondition => "precondition",
             RefusalKind::Exists => "exists",
@@ -202,6 +206,7 @@ impl Refusal {
                 | RefusalKind::ShuttingDown
                 | RefusalKind::Internal
                 | RefusalKind::Contended
+                | RefusalKind::Overloaded
         )
     }
 

@@ -13,7 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
 use super::{
-    ClaimRequest, Issuer, Refusal, RefusalKind,
+    ClaimRequest, Crowd, Issuer, Refusal, RefusalKind,
+    admission::Place,
     grant::{Admitted, Wanted},
     lock,
 };
@@ -22,7 +23,8 @@ use crate::{
     crash::{self, Point},
     domain::{
         Access, Account, AccountName, EndCause, EndPlan, Engine, ExistingAccount, Lease, LeaseEvent, LeaseId,
-        LeaseKind, LeaseState, LeaseTerms, Password, PrincipalName, Role, RoleName, StateName, Ttl,
+        LeaseKind, LeaseState, LeaseTerms, Password, PrincipalName, Role, RoleName, StateName, TargetName,
+        Ttl,
     },
     identity::Caller,
     metrics::{ISSUED, Stopwatch},
@@ -120,7 +122,10 @@ impl Issuer {
     /// [`Refusal`]. Whatever was begun on the target by then is being removed.
     pub async fn issue(self: &Arc<Self>, caller: &Caller, request: IssueRequest) -> Result<Issued, Refusal> {
         let (watch, role) = (Stopwatch::start(), request.role.clone());
-        let answer = self.issue_wanted(caller, Wanted::Role(request)).await;
+        let answer = match self.enter(caller, &role).await {
+            Ok(place) => self.issue_wanted(caller, Wanted::Role(request), place).await,
+            Err(refusal) => Err(refusal),
+        };
         self.count_issued(&role, watch, &answer);
         answer
     }
@@ -131,12 +136,45 @@ impl Issuer {
     /// [`Refusal`]: no such grant (or not the caller's), not begun, over, used up, allowed no longer; and as [`Issuer::issue`].
     pub async fn claim(self: &Arc<Self>, caller: &Caller, claim: ClaimRequest) -> Result<Issued, Refusal> {
         let watch = Stopwatch::start();
-        let grant = self.kept_grant(claim.grant).await?;
-        let answer = self.issue_wanted(caller, Wanted::Claim(claim)).await;
-        if let Some(grant) = grant {
-            self.count_issued(&grant.document.role, watch, &answer);
-        }
+        let Some(grant) = self.kept_grant(claim.grant).await? else {
+            return self.issue_wanted(caller, Wanted::Claim(claim), None).await;
+        };
+        let role = &grant.document.role;
+        let answer = match self.enter(caller, role).await {
+            Ok(place) => self.issue_wanted(caller, Wanted::Claim(claim), place).await,
+            Err(refusal) => Err(refusal),
+        };
+        self.count_issued(role, watch, &answer);
         answer
+    }
+
+    /// Likewise, past all who wait for their turn: in an emergency.
+    ///
+    /// # Errors
+    /// As [`Issuer::claim`], but never for lack of a turn.
+    pub(super) async fn claim_now(
+        self: &Arc<Self>,
+        caller: &Caller,
+        claim: ClaimRequest,
+        role: &RoleName,
+    ) -> Result<Issued, Refusal> {
+        let watch = Stopwatch::start();
+        let answer = self.issue_wanted(caller, Wanted::Claim(claim), None).await;
+        self.count_issued(role, watch, &answer);
+        answer
+    }
+
+    /// Waits for a turn to issue under a role. What is not configured is refused further on, and takes no place.
+    async fn enter(&self, caller: &Caller, role: &RoleName) -> Result<Option<Arc<Place>>, Refusal> {
+        let Some((role, target)) = self.catalogue.current().role(role) else { return Ok(None) };
+        let bounds = &target.settings().pool;
+        let place = self.admissions.enter(&role.target, &caller.principal.name, bounds).await?;
+        Ok(Some(Arc::new(place)))
+    }
+
+    /// How many issue on a target, and wait for their turn to.
+    pub fn crowd(&self, target: &TargetName) -> Crowd {
+        self.admissions.crowd(target)
     }
 
     fn count_issued(&self, role: &RoleName, watch: Stopwatch, answer: &Result<Issued, Refusal>) {
@@ -147,10 +185,15 @@ impl Issuer {
     }
 
     /// Decides anew as long as others change what was decided on.
-    async fn issue_wanted(self: &Arc<Self>, caller: &Caller, wanted: Wanted) -> Result<Issued, Refusal> {
+    async fn issue_wanted(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: Wanted,
+        place: Option<Arc<Place>>,
+    ) -> Result<Issued, Refusal> {
         let mut tries = 0;
         loop {
-            match self.issue_once(caller, &wanted).await {
+            match self.issue_once(caller, &wanted, place.as_ref()).await {
                 Err(refusal) if refusal.kind == RefusalKind::Contended && tries < CLAIM_TRIES => tries += 1,
                 answer => return answer,
             }
@@ -160,7 +203,12 @@ impl Issuer {
         }
     }
 
-    async fn issue_once(self: &Arc<Self>, caller: &Caller, wanted: &Wanted) -> Result<Issued, Refusal> {
+    async fn issue_once(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &Wanted,
+        place: Option<&Arc<Place>>,
+    ) -> Result<Issued, Refusal> {
         let planned = self.plan(caller, wanted).await;
         let admitted = planned.and_then(|attempt| Ok((self.pass_to(&attempt.lease.target)?, attempt)));
         let (pass, attempt) = match admitted {
@@ -179,7 +227,12 @@ impl Issuer {
         }
         let target = attempt.lease.target.clone();
         let (reply, replied) = oneshot::channel();
-        self.tasks.spawn(Arc::clone(self).issue_and_see_delivered(attempt, pass, reply));
+        let (issuer, place) = (Arc::clone(self), place.map(Arc::clone));
+        self.tasks.spawn(async move {
+            issuer.issue_and_see_delivered(attempt, pass, reply).await;
+            // A caller who hangs up does not make room for the next: what it began is under way still.
+            drop(place);
+        });
         let delivery = replied.await.unwrap_or_else(|_| {
             // Whatever it left behind, the reaper reads from the store.
             self.reaper.due(&target, self.clock.now());

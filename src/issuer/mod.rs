@@ -7,6 +7,7 @@
 //! is the reaper's work.
 
 mod access;
+mod admission;
 mod begin;
 mod break_glass;
 mod catalogue;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 pub use access::{
     AccessCursor, AccessDecision, AccessFilter, AccessItem, AccessPage, Certification, Decided, Ruling,
 };
+pub use admission::Crowd;
 pub use break_glass::BreakGlass;
 pub use catalogue::{Catalogue, CatalogueHandle};
 pub use checkout::{CheckedOut, checkout_of};
@@ -102,6 +104,7 @@ pub struct Issuer {
     servers: Arc<KnownServers>,
     renewing: Arc<Turns<LeaseId>>,
     turns: Arc<AccountTurns>,
+    admissions: admission::Admissions,
     reconciler: Arc<Reconciler>,
     rotator: Option<Arc<Rotator>>,
     people: people::People,
@@ -160,7 +163,10 @@ impl Issuer {
             account_turns: Arc::clone(&turns),
             metrics: Arc::clone(&metrics),
         }));
+        let admissions =
+            admission::Admissions::new(Arc::clone(&clock), Arc::clone(&random), Arc::clone(&metrics));
         Self {
+            admissions,
             clock,
             random,
             store,

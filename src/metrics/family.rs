@@ -52,6 +52,10 @@ families! {
         "Requests for a credential: issued, or refused with this kind. A role that is not configured has no name here.";
     ISSUE_DURATION: Histogram "mayfly_issue_duration_seconds" ["target"]
         "Time from the request to the credential, of those that were issued.";
+    ISSUES_UNDER_WAY: Gauge "mayfly_issues_under_way" ["target"] "Issues whose turn it is.";
+    ISSUES_WAITING: Gauge "mayfly_issues_waiting" ["target"] "Issues that wait for their turn.";
+    ISSUE_WAIT: Histogram "mayfly_issue_wait_seconds" ["target"]
+        "Time until its turn came, of those that had to wait for it and were let in.";
     RENEWALS: Counter "mayfly_renewals_total" ["target", "role", "outcome"]
         "Requests to renew a lease: renewed, or refused with this kind.";
     ENDS: Counter "mayfly_ends_total" ["target", "role", "outcome"] "Leases that ended, by how.";

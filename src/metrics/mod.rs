@@ -32,6 +32,7 @@ const COMMANDS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 pub struct Metrics {
     issues: Counters<3>,
     issue_durations: Histograms<1>,
+    issue_waits: Histograms<1>,
     renewals: Counters<3>,
     ends: Counters<3>,
     end_durations: Histograms<1>,
@@ -47,6 +48,7 @@ impl Default for Metrics {
         Self {
             issues: Counters::default(),
             issue_durations: Histograms::new(SECONDS),
+            issue_waits: Histograms::new(SECONDS),
             renewals: Counters::default(),
             ends: Counters::default(),
             end_durations: Histograms::new(SECONDS),
@@ -73,6 +75,11 @@ impl Metrics {
         if outcome == ISSUED {
             self.issue_durations.of([target]).observe(took.as_secs_f64());
         }
+    }
+
+    /// An issue had to wait so long for its turn.
+    pub fn turn_came(&self, target: &TargetName, waited: Duration) {
+        self.issue_waits.of([target.as_str()]).observe(waited.as_secs_f64());
     }
 
     /// A request to renew a lease was answered, with `renewed` or a refusal's kind.
@@ -110,6 +117,7 @@ impl Metrics {
     pub fn write(&self, page: &mut Page) {
         page.counters(&family::ISSUES, &self.issues);
         page.histograms(&family::ISSUE_DURATION, &self.issue_durations);
+        page.histograms(&family::ISSUE_WAIT, &self.issue_waits);
         page.counters(&family::RENEWALS, &self.renewals);
         page.counters(&family::ENDS, &self.ends);
         page.histograms(&family::END_DURATION, &self.end_durations);

@@ -98,6 +98,10 @@ pub struct PoolSettings {
     /// PostgreSQL from 16 on, unless the administration account is a superuser: accounts that it creates by itself, and then through each
     /// of its deputies, before there is another; 0: it has none.
     pub accounts_per_deputy: u32,
+    /// Issues that may wait for their turn.
+    pub queue: usize,
+    /// How long an issue may wait for its turn.
+    pub turn: Duration,
 }
 
 impl Default for PoolSettings {
@@ -109,6 +113,8 @@ impl Default for PoolSettings {
             connect: Duration::from_secs(5),
             statement: Duration::from_secs(10),
             accounts_per_deputy: 250,
+            queue: 256,
+            turn: Duration::from_secs(2),
         }
     }
 }
@@ -117,6 +123,11 @@ impl PoolSettings {
     /// The longest the statements of a creation can take together.
     pub fn longest_statements(&self) -> Duration {
         self.statement * 2 + Duration::from_secs(2)
+    }
+
+    /// Issues under way at once: as many as there are connections, and as many again that are at the store meanwhile.
+    pub fn under_way(&self) -> usize {
+        self.issuing.saturating_mul(2).max(1)
     }
 
     /// The longest a creation can take, all waits included; beyond it, nobody is working on it any more, here or on the

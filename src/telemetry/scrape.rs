@@ -6,7 +6,7 @@ use crate::{
     audit::Progress,
     clock::Clock,
     domain::TargetName,
-    issuer::CatalogueHandle,
+    issuer::{CatalogueHandle, Issuer},
     metrics::{Format, Metrics, Page, family},
     store::{Store, Tally},
     target::{CircuitState, HealthBoard, PoolUse},
@@ -25,6 +25,8 @@ pub struct Scrape {
     pub catalogue: Arc<CatalogueHandle>,
     /// How they fare.
     pub health: Arc<HealthBoard>,
+    /// Who issues, and who waits for it.
+    pub issuer: Arc<Issuer>,
     /// How far the audit file is, where there is one.
     pub audit_file: Option<Progress>,
 }
@@ -81,6 +83,16 @@ impl Scrape {
             CircuitState::ALL.map(|state| (vec![name.as_str(), state.as_str()], u8::from(state == current)))
         });
         page.samples(&family::CIRCUIT, circuits);
+        let crowds: Vec<_> =
+            catalogue.targets.keys().map(|name| (name.as_str(), self.issuer.crowd(name))).collect();
+        page.samples(
+            &family::ISSUES_UNDER_WAY,
+            crowds.iter().map(|(name, crowd)| (vec![*name], crowd.under_way)),
+        );
+        page.samples(
+            &family::ISSUES_WAITING,
+            crowds.iter().map(|(name, crowd)| (vec![*name], crowd.waiting)),
+        );
         let offsets = catalogue.targets.iter().filter_map(|(name, target)| {
             Some((vec![name.as_str()], target.clock_offset()?.offset.as_secs_f64()))
         });

@@ -8,7 +8,10 @@ use std::{
     future::Future,
     net::IpAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -45,8 +48,16 @@ const OPEN_CALLS: usize = 64;
 /// Attempts to sign in from one address: a household of people behind one, and no more guesses than that.
 const SIGN_INS: (u32, u32) = (1, 20);
 
-/// When trying again makes sense after too many calls at once.
-const OVERLOADED: Duration = Duration::from_millis(500);
+/// When trying again makes sense after too many calls at once, at the earliest and at the latest: those who are told so at the same
+/// time are not to come at the same time.
+const OVERLOADED: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(750));
+
+/// Into how many moments the time between is parted.
+const MOMENTS: u32 = 16;
+
+/// Of the places for calls, how many parts of four calls for credentials can take. They wait for their turn, and must not keep others
+/// from being let in that give leases back, renew or revoke them.
+const ISSUING_PARTS: usize = 3;
 
 /// Who may pass without a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +97,18 @@ impl Access {
     }
 }
 
+/// Whether a call asks for a credential, and so may have to wait. In an emergency one does not wait.
+fn asks_for_credential(path: &str) -> bool {
+    matches!(path, "/mayfly.v1.LeaseService/IssueLease" | "/mayfly.v1.GrantService/ClaimGrant")
+}
+
 /// What the gate decides by.
 pub(super) struct Gatekeeper {
     authenticator: Arc<Authenticator>,
     calls: Semaphore,
+    issuing: Semaphore,
     open_calls: Semaphore,
+    turned_away: AtomicU32,
     rate: Option<RateLimiter<PrincipalName>>,
     rejections: Option<RateLimiter<IpAddr>>,
     sign_ins: Option<RateLimiter<IpAddr>>,
@@ -105,9 +123,12 @@ impl Gatekeeper {
         let per_address = |(per_second, burst)| {
             Rate::new(per_second, burst).map(|rate| RateLimiter::new(Arc::clone(clock), rate))
         };
+        let calls = settings.max_concurrent_calls.min(Semaphore::MAX_PERMITS);
         Self {
             authenticator,
-            calls: Semaphore::new(settings.max_concurrent_calls.min(Semaphore::MAX_PERMITS)),
+            calls: Semaphore::new(calls),
+            issuing: Semaphore::new((calls / 4 * ISSUING_PARTS).max(1)),
+            turned_away: AtomicU32::new(0),
             open_calls: Semaphore::new(OPEN_CALLS),
             rate: settings.rate_per_principal.map(|rate| RateLimiter::new(Arc::clone(clock), rate)),
             rejections: per_address(REJECTIONS),
@@ -126,9 +147,11 @@ impl Gatekeeper {
             Access::Authenticated => &self.calls,
         };
         // Held until the reply begins: a unary call is over by then, and streams have a limit of their own.
-        let Ok(_permit) = places.try_acquire() else {
-            let message = "Mayfly has as many calls under way as it may";
-            return Err(status::exhausted("OVERLOADED", "server", message, OVERLOADED));
+        let _permit = places.try_acquire().map_err(|_| self.turn_away())?;
+        let _issuing = if asks_for_credential(request.uri().path()) {
+            Some(self.issuing.try_acquire().map_err(|_| self.turn_away())?)
+        } else {
+            None
         };
         let deadline = Deadline::of(request.headers());
         let peer = request.extensions().get::<Peer>();
@@ -151,6 +174,14 @@ impl Gatekeeper {
         };
         let done = timeout_at(deadline.at(), work.instrument(span)).await;
         done.unwrap_or_else(|_| Err(status::deadline_exceeded()))
+    }
+
+    /// There is no place: each who is told so comes back at another moment.
+    fn turn_away(&self) -> Status {
+        let (earliest, latest) = OVERLOADED;
+        let moment = self.turned_away.fetch_add(1, Ordering::Relaxed) % MOMENTS;
+        let wait = earliest + latest.saturating_sub(earliest) * moment / MOMENTS;
+        status::exhausted("OVERLOADED", "server", "Mayfly has as many calls under way as it may", wait)
     }
 
     /// The caller, if it may call now.

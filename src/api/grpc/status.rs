@@ -28,9 +28,10 @@ fn code(kind: RefusalKind) -> Code {
         RefusalKind::NotFound => Code::NotFound,
         RefusalKind::Denied => Code::PermissionDenied,
         RefusalKind::Invalid(_) => Code::InvalidArgument,
-        RefusalKind::LimitReached | RefusalKind::TooManySignIns | RefusalKind::AccountHeld => {
-            Code::ResourceExhausted
-        }
+        RefusalKind::LimitReached
+        | RefusalKind::TooManySignIns
+        | RefusalKind::AccountHeld
+        | RefusalKind::Overloaded => Code::ResourceExhausted,
         RefusalKind::SignInRefused | RefusalKind::SecondFactorRequired => Code::Unauthenticated,
         RefusalKind::KeyReused | RefusalKind::Exists => Code::AlreadyExists,
         RefusalKind::InProgress | RefusalKind::Contended => Code::Aborted,
@@ -71,6 +72,9 @@ pub(super) fn refused(caller: &Caller, refusal: &Refusal) -> Status {
         }
         RefusalKind::LimitReached => {
             details.add_quota_failure_violation(caller.principal.name.as_str(), message);
+        }
+        RefusalKind::Overloaded => {
+            details.add_quota_failure_violation("target", message);
         }
         RefusalKind::Ended
         | RefusalKind::ApprovalRequired
@@ -251,6 +255,7 @@ mod tests {
             (RefusalKind::SignInRefused, Code::Unauthenticated),
             (RefusalKind::SecondFactorRequired, Code::Unauthenticated),
             (RefusalKind::TooManySignIns, Code::ResourceExhausted),
+            (RefusalKind::Overloaded, Code::ResourceExhausted),
             (RefusalKind::ProviderUnavailable, Code::Unavailable),
             (RefusalKind::Precondition, Code::FailedPrecondition),
             (RefusalKind::Exists, Code::AlreadyExists),

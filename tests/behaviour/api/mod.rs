@@ -6,6 +6,7 @@ mod held;
 mod identity;
 mod leases;
 mod limits;
+mod overload;
 mod requests;
 mod rig;
 mod serving;

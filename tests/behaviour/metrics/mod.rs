@@ -34,6 +34,7 @@ impl Shown {
             store: Arc::clone(&world.store) as Arc<dyn Store>,
             catalogue: Arc::clone(&world.catalogue),
             health: Arc::clone(&world.health),
+            issuer: Arc::clone(&world.issuer),
             audit_file: None,
         };
         let listener = MetricsListener::bind("127.0.0.1:0".parse().unwrap(), scrape).await.unwrap();

@@ -33,6 +33,7 @@ fn impatient() -> PoolSettings {
     PoolSettings {
         connect: Duration::from_secs(2),
         statement: Duration::from_secs(1),
+        turn: Duration::from_secs(60),
         ..PoolSettings::default()
     }
 }

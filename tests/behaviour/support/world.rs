@@ -90,6 +90,8 @@ impl Database {
                 wait: Duration::from_secs(5),
                 connect: Duration::from_secs(5),
                 statement: Duration::from_secs(10),
+                // However busy the machine is that tests run on.
+                turn: Duration::from_secs(60),
                 ..PoolSettings::default()
             },
             auth_plugin: AuthPlugin::NativePassword,
