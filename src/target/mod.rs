@@ -17,6 +17,8 @@ mod password;
 pub mod postgres;
 mod recognition;
 mod settings;
+mod stock;
+mod wide;
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -41,7 +41,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::{census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool, switch::Keeper};
+use self::{
+    census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool, switch::Keeper,
+    verifier::Secrets,
+};
 use super::{
     ClockOffset, Elevated, Examination, ExistingState, Expiry, Glance, HandedOut, LeasedAccount, NewAccount,
     PoolUse, Secret, ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError,
@@ -54,6 +57,7 @@ pub struct Mysql {
     settings: TargetSettings,
     flavour: Flavour,
     surroundings: Surroundings,
+    secrets: Secrets,
     issuing: Pool,
     ending: Pool,
     census: Census,
@@ -69,7 +73,8 @@ impl Mysql {
         let connector = Arc::new(Connector::new(&settings, flavour, &surroundings)?);
         let pool = |size| Pool::new(Arc::clone(&connector), Arc::clone(&surroundings.clock), size);
         let (issuing, ending) = (pool(settings.pool.issuing), pool(settings.pool.ending));
-        Ok(Self { settings, flavour, surroundings, issuing, ending, census: Census::default() })
+        let secrets = Secrets::new(flavour, settings.auth_plugin, &surroundings.random);
+        Ok(Self { settings, flavour, surroundings, secrets, issuing, ending, census: Census::default() })
     }
 
     /// Who sees to the expiry of accounts here.
@@ -89,7 +94,7 @@ impl Target for Mysql {
     }
 
     async fn prepare(&self, _role: &Role) -> Result<Secret, TargetError> {
-        verifier::prepare(self.flavour, self.settings.auth_plugin, &self.surroundings).await
+        self.secrets.draw().await
     }
 
     async fn create(&self, new: NewAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
@@ -282,7 +287,7 @@ impl Target for Mysql {
 
     async fn check_in(&self, account: &ExistingAccount) -> Result<bool, TargetError> {
         let plugin = self.settings.auth_plugin;
-        let nobodys = verifier::prepare(self.flavour, plugin, &self.surroundings).await?;
+        let nobodys = self.secrets.draw().await?;
         let mut link = self.ending.acquire().await?;
         let outcome = handed::check_in(&mut link, account, (&nobodys, plugin));
         let outcome = within(self.settings.pool.statement, outcome).await;

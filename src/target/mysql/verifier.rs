@@ -1,5 +1,7 @@
 //! What the server stores of a password, computed here so that the password never reaches it.
 
+use std::sync::Arc;
+
 use aws_lc_rs::{
     digest,
     signature::{Ed25519KeyPair, KeyPair as _},
@@ -11,7 +13,11 @@ use super::flavour::Flavour;
 use crate::{
     domain::Password,
     random::Random,
-    target::{AuthPlugin, Secret, Surroundings, TargetError, TargetErrorKind, Verifier, generate_password},
+    target::{
+        AuthPlugin, Secret, TargetError, TargetErrorKind, Verifier, generate_password,
+        stock::{Maker, Stock},
+        wide::{self, Derivation, LANES},
+    },
 };
 
 /// Rounds of SHA-256 in `caching_sha2_password`: the server's default and least, written `005` (thousands).
@@ -20,21 +26,48 @@ const SALT_LENGTH: usize = 20;
 /// crypt(3)'s own base 64, least significant bits first.
 const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Draws a password and computes its verifier: on a thread that may be busy for a while, where it takes a while.
-pub(super) async fn prepare(
-    flavour: Flavour,
-    plugin: AuthPlugin,
-    surroundings: &Surroundings,
-) -> Result<Secret, TargetError> {
-    if flavour == Flavour::Mariadb {
-        // Tens of microseconds at most: less than handing the work over takes.
-        return draw(flavour, plugin, &*surroundings.random);
+/// Draws passwords and computes their verifiers: where it takes a while, on threads that may be busy for a while.
+pub(super) enum Secrets {
+    /// MySQL's.
+    Stocked(Arc<Stock>),
+    /// MariaDB's: tens of microseconds at most, less than handing the work over takes.
+    AtOnce(Arc<dyn Random>, AuthPlugin),
+}
+
+impl Secrets {
+    pub(super) fn new(flavour: Flavour, plugin: AuthPlugin, random: &Arc<dyn Random>) -> Self {
+        let random = Arc::clone(random);
+        match flavour {
+            Flavour::Mysql => Self::Stocked(Stock::new(CachingSha2(random))),
+            Flavour::Mariadb => Self::AtOnce(random, plugin),
+        }
     }
-    let random = std::sync::Arc::clone(&surroundings.random);
-    let failed =
-        |error| TargetError::new(TargetErrorKind::Refused, "the verifier was not computed").caused_by(error);
-    let drawing = tokio::task::spawn_blocking(move || draw(flavour, plugin, &*random));
-    drawing.await.map_err(|error| failed(Box::new(error)))?
+
+    /// A fresh password and its verifier.
+    pub(super) async fn draw(&self) -> Result<Secret, TargetError> {
+        match self {
+            Self::Stocked(stock) => stock.take().await,
+            Self::AtOnce(random, AuthPlugin::NativePassword) => draw(Method::Native, &**random),
+            Self::AtOnce(random, AuthPlugin::Ed25519) => draw(Method::Ed25519, &**random),
+        }
+    }
+}
+
+/// Makes secrets for `caching_sha2_password`.
+struct CachingSha2(Arc<dyn Random>);
+
+impl Maker for CachingSha2 {
+    fn one(&self) -> Result<Secret, TargetError> {
+        draw(Method::CachingSha2, &*self.0)
+    }
+
+    fn sixteen(&self) -> Option<Vec<Secret>> {
+        let passwords: Vec<Password> = (0..LANES).map(|_| generate_password(&*self.0)).collect();
+        let salts: Vec<_> = (0..LANES).map(|_| salt(&*self.0)).collect();
+        let verifiers = caching_sha2_of_each(&passwords, &salts)?;
+        let secret = |(password, verifier)| Secret { password, verifier: Verifier::new(verifier) };
+        Some(passwords.into_iter().zip(verifiers).map(secret).collect())
+    }
 }
 
 /// How a server checks a password.
@@ -65,13 +98,8 @@ pub(super) fn of(method: Method, password: &Password, random: &dyn Random) -> Re
     }))
 }
 
-fn draw(flavour: Flavour, plugin: AuthPlugin, random: &dyn Random) -> Result<Secret, TargetError> {
+fn draw(method: Method, random: &dyn Random) -> Result<Secret, TargetError> {
     let password = generate_password(random);
-    let method = match (flavour, plugin) {
-        (Flavour::Mysql, _) => Method::CachingSha2,
-        (Flavour::Mariadb, AuthPlugin::NativePassword) => Method::Native,
-        (Flavour::Mariadb, AuthPlugin::Ed25519) => Method::Ed25519,
-    };
     let verifier = of(method, &password, random)?;
     Ok(Secret { password, verifier })
 }
@@ -90,8 +118,29 @@ fn character(bits: u32) -> u8 {
 
 /// MySQL's `caching_sha2_password`: SHA-crypt with SHA-256, yet with a salt of 20 bytes where crypt(3) stops at 16.
 fn caching_sha2(password: &Password, salt: &[u8; SALT_LENGTH]) -> String {
-    let digest = encode(&sha_crypt(password.expose().as_bytes(), salt));
-    format!("$A$005${}{digest}", String::from_utf8_lossy(salt))
+    written(&sha_crypt(password.expose().as_bytes(), salt), salt)
+}
+
+/// The same of sixteen passwords as they are drawn; `None`: the processor cannot compute so many at once.
+fn caching_sha2_of_each(passwords: &[Password], salts: &[[u8; SALT_LENGTH]]) -> Option<Vec<String>> {
+    let mut first = Zeroizing::new([[0; 32]; LANES]);
+    let mut of_passwords = Zeroizing::new([[0; 32]; LANES]);
+    let mut of_salts = [[0; SALT_LENGTH]; LANES];
+    let places = first.iter_mut().zip(of_passwords.iter_mut()).zip(&mut of_salts);
+    for (((first, of_password), of_salt), (password, salt)) in places.zip(passwords.iter().zip(salts)) {
+        let beginning = Beginning::of(password.expose().as_bytes(), salt);
+        *first = beginning.first;
+        *of_password = beginning.of_password.as_slice().try_into().ok()?;
+        *of_salt = beginning.of_salt.as_slice().try_into().ok()?;
+    }
+    let derivation =
+        Derivation::ShaCrypt { first: &first, passwords: &of_passwords, salts: &of_salts, rounds: ROUNDS };
+    let digests = wide::derive(&derivation)?;
+    Some(digests.iter().zip(salts).map(|(digest, salt)| written(digest, salt)).collect())
+}
+
+fn written(digest: &[u8; 32], salt: &[u8; SALT_LENGTH]) -> String {
+    format!("$A$005${}{}", String::from_utf8_lossy(salt), encode(digest))
 }
 
 fn sha256(parts: &[&[u8]]) -> [u8; 32] {
@@ -109,18 +158,34 @@ fn stretch(digest: &[u8; 32], length: usize) -> Vec<u8> {
     digest.iter().copied().cycle().take(length).collect()
 }
 
-/// Ulrich Drepper's SHA-crypt, steps 4 to 21 (<https://www.akkadia.org/drepper/SHA-crypt.txt>).
-fn sha_crypt(password: &[u8], salt: &[u8]) -> [u8; 32] {
-    let alternate = sha256(&[password, salt, password]);
-    let mut start: Vec<u8> = [password, salt, &stretch(&alternate, password.len())].concat();
-    let mut bits = password.len();
-    while bits > 0 {
-        start.extend_from_slice(if bits & 1 == 1 { &alternate } else { password });
-        bits >>= 1;
+/// What the rounds of SHA-crypt begin with.
+struct Beginning {
+    first: [u8; 32],
+    of_password: Zeroizing<Vec<u8>>,
+    of_salt: Vec<u8>,
+}
+
+impl Beginning {
+    /// Ulrich Drepper's SHA-crypt, steps 4 to 20 (<https://www.akkadia.org/drepper/SHA-crypt.txt>).
+    fn of(password: &[u8], salt: &[u8]) -> Self {
+        let alternate = sha256(&[password, salt, password]);
+        let mut start = Zeroizing::new([password, salt, &stretch(&alternate, password.len())].concat());
+        let mut bits = password.len();
+        while bits > 0 {
+            start.extend_from_slice(if bits & 1 == 1 { &alternate } else { password });
+            bits >>= 1;
+        }
+        let first = sha256(&[&start]);
+        let repeated = Zeroizing::new(password.repeat(password.len()));
+        let of_password = Zeroizing::new(stretch(&sha256(&[&repeated]), password.len()));
+        let of_salt = stretch(&sha256(&[&salt.repeat(16 + usize::from(first[0]))]), salt.len());
+        Self { first, of_password, of_salt }
     }
-    let first = sha256(&[&start]);
-    let of_password = stretch(&sha256(&[&password.repeat(password.len())]), password.len());
-    let of_salt = stretch(&sha256(&[&salt.repeat(16 + usize::from(first[0]))]), salt.len());
+}
+
+/// SHA-crypt, step 21 included.
+fn sha_crypt(password: &[u8], salt: &[u8]) -> [u8; 32] {
+    let Beginning { first, of_password, of_salt } = Beginning::of(password, salt);
     // One message put together in one place: hashing it piece by piece would cost as much again in book-keeping.
     let mut message = Zeroizing::new(Vec::with_capacity(2 * password.len() + salt.len() + first.len()));
     (0..ROUNDS).fold(first, |last, round| {
@@ -194,6 +259,21 @@ mod tests {
             assert_eq!(text.len(), 70, "{text}");
             let rest = text.strip_prefix("$A$005$").unwrap();
             assert!(rest.bytes().all(|byte| ALPHABET.contains(&byte)), "{text}");
+        }
+    }
+
+    #[test]
+    fn sixteen_verifiers_are_each_that_of_its_password() {
+        let maker = CachingSha2(Arc::new(SeededRandom::new(5)));
+        let Some(secrets) = maker.sixteen() else {
+            assert!(!wide::is_here());
+            return;
+        };
+        assert_eq!(secrets.len(), LANES);
+        for secret in &secrets {
+            let made = secret.verifier.as_str();
+            let salt = made.as_bytes()[7..27].try_into().unwrap();
+            assert_eq!(caching_sha2(&secret.password, &salt), made);
         }
     }
 

@@ -25,12 +25,13 @@ mod pool;
 mod privileges;
 mod put_right;
 mod quote;
+mod secrets;
 mod subscriptions;
 mod templates;
 pub mod tls;
 mod verifier;
 
-use std::{sync::Arc, thread::available_parallelism, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool::managed::Object;
@@ -42,38 +43,24 @@ use self::{
     found::Seen,
     objects::Reach,
     pool::{Manager, Pool},
+    secrets::Secrets,
 };
 use super::{
     ClockOffset, Elevated, Examination, ExistingState, Finding, Glance, HandedOut, LeasedAccount, NewAccount,
     PoolUse, Secret, ServerVersion, Session, SessionsEnded, Surroundings, Survey, Target, TargetError,
-    TargetErrorKind, TargetSettings, Verifier, Which, generate_password, many::insist_on_a_batch,
+    TargetErrorKind, TargetSettings, Which, many::insist_on_a_batch,
 };
-use crate::{
-    domain::{Account, Drift, Engine, ExistingAccount, FoundAccount, ObjectCounts, Password, Role},
-    random::Random,
-};
-
-/// Up to here a verifier takes less time (a few microseconds) than handing the work to another thread does.
-const BRIEF_ITERATIONS: u32 = 16;
-
-/// Draws a password and computes its verifier.
-fn draw(random: &dyn Random, iterations: u32) -> Secret {
-    let password = generate_password(random);
-    let verifier = verifier::scram_sha_256(password.expose(), iterations, random);
-    Secret { password, verifier: Verifier::new(verifier) }
-}
+use crate::domain::{Account, Drift, Engine, ExistingAccount, FoundAccount, ObjectCounts, Password, Role};
 
 /// A PostgreSQL server that Mayfly administers.
 pub struct Postgres {
     settings: Arc<TargetSettings>,
-    random: Arc<dyn Random>,
+    secrets: Secrets,
     connector: Arc<Connector>,
     issuing: Pool,
     ending: Pool,
     /// Connections to databases other than the one for administration, as many again as `ending` has.
     visits: Semaphore,
-    /// Verifiers computed at once: as many as there are processors.
-    hashing: Semaphore,
 }
 
 impl Postgres {
@@ -90,8 +77,7 @@ impl Postgres {
             issuing: Pool::new(&connector, bounds.issuing, bounds)?,
             ending: Pool::new(&connector, bounds.ending, bounds)?,
             visits: Semaphore::new(bounds.ending.max(1)),
-            hashing: Semaphore::new(available_parallelism().map_or(1, usize::from)),
-            random,
+            secrets: Secrets::new(random),
             connector,
             settings,
         })
@@ -145,18 +131,7 @@ impl Target for Postgres {
     }
 
     async fn prepare(&self, role: &Role) -> Result<Secret, TargetError> {
-        let iterations = role.scram_iterations;
-        if iterations <= BRIEF_ITERATIONS {
-            return Ok(draw(self.random.as_ref(), iterations));
-        }
-        let gone = |_| TargetError::new(TargetErrorKind::Unavailable, "the process is stopping");
-        let _permit = self.hashing.acquire().await.map_err(gone)?;
-        let random = Arc::clone(&self.random);
-        let drawing = tokio::task::spawn_blocking(move || draw(random.as_ref(), iterations));
-        drawing.await.map_err(|error| {
-            TargetError::new(TargetErrorKind::Unavailable, "a verifier could not be computed")
-                .caused_by(error)
-        })
+        self.secrets.draw(role.scram_iterations).await
     }
 
     async fn create(&self, new: NewAccount<'_>, secret: &Secret) -> Result<(), TargetError> {
@@ -323,7 +298,7 @@ impl Target for Postgres {
     }
 
     async fn change_own_password(&self, password: &Password) -> Result<(), TargetError> {
-        let verifier = own::verifier(password, Arc::clone(&self.random)).await?;
+        let verifier = own::verifier(password, self.secrets.random()).await?;
         let mut connection = self.ending.get().await?;
         own::change_password(&mut connection, &verifier).await
     }

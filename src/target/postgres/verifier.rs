@@ -6,7 +6,10 @@ use aws_lc_rs::{digest, hmac, pbkdf2};
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
-use crate::random::Random;
+use crate::{
+    random::Random,
+    target::wide::{self, Derivation, Each, LANES},
+};
 
 /// Bytes of salt, as the server itself draws (`SCRAM_DEFAULT_SALT_LEN`).
 const SALT_LENGTH: usize = 16;
@@ -20,11 +23,31 @@ pub(super) fn scram_sha_256(password: &str, iterations: u32, random: &dyn Random
     with_salt(password, iterations, &salt)
 }
 
+/// The verifiers of sixteen passwords, each with a fresh salt; `None`: the processor cannot compute so many at once.
+pub(super) fn scram_sha_256_of_each(
+    passwords: &Each<32>,
+    iterations: u32,
+    random: &dyn Random,
+) -> Option<Vec<String>> {
+    let mut salts = [[0; SALT_LENGTH]; LANES];
+    for salt in &mut salts {
+        random.fill(salt);
+    }
+    let iterations = iterations.max(1);
+    let salted = Zeroizing::new(wide::derive(&Derivation::Pbkdf2 { passwords, salts: &salts, iterations })?);
+    Some(salted.iter().zip(&salts).map(|(salted, salt)| written(salted, iterations, salt)).collect())
+}
+
 fn with_salt(password: &str, iterations: u32, salt: &[u8]) -> String {
     let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
     let mut salted = Zeroizing::new([0; digest::SHA256_OUTPUT_LEN]);
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, password.as_bytes(), salted.as_mut());
-    let key = hmac::Key::new(hmac::HMAC_SHA256, salted.as_ref());
+    written(salted.as_ref(), iterations.get(), salt)
+}
+
+/// The verifier of a salted password.
+fn written(salted: &[u8], iterations: u32, salt: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, salted);
     let client_key = hmac::sign(&key, b"Client Key");
     let server_key = hmac::sign(&key, b"Server Key");
     let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
@@ -34,6 +57,14 @@ fn with_salt(password: &str, iterations: u32, salt: &[u8]) -> String {
         BASE64.encode(stored_key.as_ref()),
         BASE64.encode(server_key.as_ref())
     )
+}
+
+/// The verifier of a password with the salt and the iterations of one that there is.
+#[cfg(test)]
+pub(super) fn again(password: &str, made: &str) -> String {
+    let mut parts = made.split(['$', ':']);
+    let (iterations, salt) = (parts.nth(1).unwrap(), parts.next().unwrap());
+    with_salt(password, iterations.parse().unwrap(), &BASE64.decode(salt.as_bytes()).unwrap())
 }
 
 #[cfg(test)]
