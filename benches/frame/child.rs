@@ -92,7 +92,7 @@ impl Site {
                 let said: Value = serde_json::from_str(&line)?;
                 match said.get("message").and_then(Value::as_str) {
                     Some("listening") => {
-                        address = said.get("address").and_then(Value::as_str).map(str::to_owned)
+                        address = said.get("address").and_then(Value::as_str).map(str::to_owned);
                     }
                     Some("serving") => return Ok(began.elapsed()),
                     _ => {}

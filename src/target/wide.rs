@@ -65,6 +65,7 @@ pub(super) fn derive(_derivation: &Derivation<'_>) -> Option<Each<32>> {
     clippy::indexing_slicing,
     reason = "indices are known, and below the lengths of the arrays they are for"
 )]
+#[expect(clippy::many_single_char_names, reason = "they are the standard's own")]
 mod avx512 {
     //! A row is a word of each message.
 
