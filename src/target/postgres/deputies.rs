@@ -13,6 +13,8 @@
 //!
 //! Accounts are the same whoever made them: members of their groups, with the same options; only the grantor differs.
 
+use std::collections::BTreeSet;
+
 use tokio_postgres::error::SqlState;
 
 use super::{
@@ -91,9 +93,7 @@ pub(super) fn are_of_use(connection: &Connection) -> bool {
 
 /// Whether a failure may be due to acting as a deputy: to what it may not, or to its being gone. Nothing was done then.
 pub(super) fn may_be_refused(connection: &Connection, failure: &Failure) -> bool {
-    let refused =
-        failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) || failure.is(&SqlState::INVALID_PARAMETER_VALUE);
-    connection.deputy().is_some() && connection.is_usable() && refused
+    connection.deputy().is_some() && connection.is_usable() && is_refusal(failure)
 }
 
 /// After a refusal: gives the deputy the right to grant the role's groups, which others may have been made for. Whether it is worth
@@ -114,19 +114,41 @@ pub(super) async fn equip(connection: &mut Connection, role: &Role, failure: &Fa
     false
 }
 
+/// Whether a failure may be due to deputies that a batch was to be ended through. Nothing was done then.
+pub(super) fn may_have_refused(parts: &[Part<'_>], failure: &Failure) -> bool {
+    parts.iter().any(|part| part.deputy.is_some()) && is_refusal(failure)
+}
+
+/// Not allowed, or no such role to act as.
+fn is_refusal(failure: &Failure) -> bool {
+    failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) || failure.is(&SqlState::INVALID_PARAMETER_VALUE)
+}
+
 /// Another is looked for with the next account.
 pub(super) fn leave_post(connection: &mut Connection) {
     connection.post = Post::default();
     connection.act_as(None);
 }
 
-/// Who holds accounts: the deputies, each with the places of its accounts in the list; what is left is the administration
-/// account's own. Nobody is found when the server cannot be asked: everything is then done as the administration account.
-pub(super) async fn holders(
-    connection: &mut Connection,
-    accounts: &[&str],
-) -> Vec<(Option<String>, Vec<usize>)> {
-    let all = || vec![(None, (0..accounts.len()).collect())];
+/// Accounts that one holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part<'a> {
+    /// `None`: the administration account.
+    pub(super) deputy: Option<String>,
+    pub(super) accounts: Vec<&'a str>,
+}
+
+impl<'a> Part<'a> {
+    /// Those that the administration account holds, or is to do without a deputy.
+    pub(super) fn ours(accounts: &[&'a str]) -> Self {
+        Self { deputy: None, accounts: accounts.to_vec() }
+    }
+}
+
+/// Divides accounts among who holds them: the deputies; what is left is the administration account's own, and comes last. Nobody is
+/// found when the server cannot be asked: everything is then done as the administration account.
+pub(super) async fn holders<'a>(connection: &mut Connection, accounts: &[&'a str]) -> Vec<Part<'a>> {
+    let all = || vec![Part::ours(accounts)];
     if !are_of_use(connection) {
         return all();
     }
@@ -142,19 +164,18 @@ pub(super) async fn holders(
 }
 
 /// Divides accounts among those who hold them; `held` is sorted by deputy.
-fn divide(accounts: &[&str], held: &[(String, String)]) -> Vec<(Option<String>, Vec<usize>)> {
-    let mut parts: Vec<(Option<String>, Vec<usize>)> = Vec::new();
-    let mut left: std::collections::BTreeMap<&str, usize> =
-        accounts.iter().enumerate().map(|(at, name)| (*name, at)).collect();
+fn divide<'a>(accounts: &[&'a str], held: &[(String, String)]) -> Vec<Part<'a>> {
+    let mut parts: Vec<Part<'a>> = Vec::new();
+    let mut left: BTreeSet<&'a str> = accounts.iter().copied().collect();
     for (account, deputy) in held {
-        let Some(at) = left.remove(account.as_str()) else { continue };
+        let Some(account) = left.take(account.as_str()) else { continue };
         match parts.last_mut() {
-            Some((Some(last), places)) if last == deputy => places.push(at),
-            _ => parts.push((Some(deputy.clone()), vec![at])),
+            Some(part) if part.deputy.as_ref() == Some(deputy) => part.accounts.push(account),
+            _ => parts.push(Part { deputy: Some(deputy.clone()), accounts: vec![account] }),
         }
     }
     if !left.is_empty() {
-        parts.push((None, left.into_values().collect()));
+        parts.push(Part { deputy: None, accounts: left.into_iter().collect() });
     }
     parts
 }
@@ -267,9 +288,12 @@ mod tests {
     fn accounts_are_divided_among_those_who_hold_them() {
         let held = [("b", "d1"), ("d", "d1"), ("c", "d2"), ("x", "d2")];
         let held = held.map(|(account, deputy)| (account.to_owned(), deputy.to_owned()));
+        let part = |deputy: Option<&str>, accounts| Part { deputy: deputy.map(str::to_owned), accounts };
         let parts = divide(&["a", "b", "c", "d"], &held);
-        let part = |deputy: Option<&str>, places: &[usize]| (deputy.map(str::to_owned), places.to_vec());
-        assert_eq!(parts, [part(Some("d1"), &[1, 3]), part(Some("d2"), &[2]), part(None, &[0])]);
-        assert_eq!(divide(&["a", "b"], &[]), [part(None, &[0, 1])]);
+        assert_eq!(
+            parts,
+            [part(Some("d1"), vec!["b", "d"]), part(Some("d2"), vec!["c"]), part(None, vec!["a"])]
+        );
+        assert_eq!(divide(&["a", "b"], &[]), [part(None, vec!["a", "b"])]);
     }
 }

@@ -40,6 +40,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use self::{
     connect::{Connection, Connector, Release},
+    deputies::Part,
     found::Seen,
     objects::Reach,
     pool::{Manager, Pool},
@@ -97,8 +98,22 @@ impl Postgres {
     async fn act_for(&self, connection: &mut Connection, account: LeasedAccount<'_>) {
         if self.connector.has_deputies() {
             let holders = deputies::holders(connection, &[account.account.name.as_str()]).await;
-            connection.act_as(holders.into_iter().find_map(|(deputy, _)| deputy));
+            connection.act_as(holders.into_iter().find_map(|part| part.deputy));
         }
+    }
+
+    /// A connection to end several accounts with, and who holds them.
+    async fn lend_for_many<'a>(
+        &self,
+        accounts: &[&'a str],
+    ) -> Result<(Object<Manager>, Vec<Part<'a>>), TargetError> {
+        let mut connection = self.ending.get().await?;
+        let parts = if self.connector.has_deputies() {
+            deputies::holders(&mut connection, accounts).await
+        } else {
+            vec![Part::ours(accounts)]
+        };
+        Ok((connection, parts))
     }
 
     fn version(release: &Release) -> ServerVersion {
@@ -210,8 +225,9 @@ impl Target for Postgres {
 
     async fn disable_many(&self, accounts: &[LeasedAccount<'_>]) -> Result<Vec<Glance>, TargetError> {
         insist_on_a_batch(accounts)?;
-        let mut connection = self.ending.get().await?;
-        many::disable(&mut connection, &names(accounts)).await
+        let names = names(accounts);
+        let (mut connection, parts) = self.lend_for_many(&names).await?;
+        many::disable(&mut connection, &names, &parts).await
     }
 
     async fn end_sessions_of_many(
@@ -219,14 +235,16 @@ impl Target for Postgres {
         accounts: &[LeasedAccount<'_>],
     ) -> Result<Vec<SessionsEnded>, TargetError> {
         insist_on_a_batch(accounts)?;
-        let mut connection = self.ending.get().await?;
-        many::end_sessions(&mut connection, &names(accounts)).await
+        let names = names(accounts);
+        let (mut connection, parts) = self.lend_for_many(&names).await?;
+        many::end_sessions(&mut connection, &names, &parts).await
     }
 
     async fn remove_many(&self, accounts: &[LeasedAccount<'_>]) -> Result<Vec<bool>, TargetError> {
         insist_on_a_batch(accounts)?;
-        let mut connection = self.ending.get().await?;
-        many::remove(&mut connection, &names(accounts)).await
+        let names = names(accounts);
+        let (mut connection, parts) = self.lend_for_many(&names).await?;
+        many::remove(&mut connection, &names, &parts).await
     }
 
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {

@@ -1,13 +1,13 @@
 //! Deputies, through which accounts are created and ended from release 16 on where there are many.
 
-use std::borrow::Borrow;
+use std::{borrow::Borrow, collections::BTreeSet};
 
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use mayfly::{
     domain::OwnedObjects,
     sandbox::Server,
-    target::{Target, postgres::Postgres},
+    target::{Glance, SessionsEnded, Target, postgres::Postgres},
 };
 
 use super::{House, Lease, code, house, now, settings, surroundings, templates};
@@ -150,6 +150,65 @@ async fn what_a_deputy_made_is_ended_without_it_when_it_cannot_be_used() {
         house.target.renew(lease.leased(), now() + SignedDuration::from_mins(30)).await.unwrap();
         house.end(&lease).await;
         assert!(client.query("SELECT 1", &[]).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_accounts_of_several_holders_ends_as_one_that_has_one() {
+    let Some(house) = crowded().await else { return };
+    let plain = House { target: another(&house, 0), ..house_like(&house) };
+    let role = house.reader();
+    let (ours, _) = plain.issue(&role).await;
+    let gone = Lease::under(&role);
+    let (mut issued, mut held_by) = (Vec::new(), BTreeSet::from_iter(holders(&house, &ours).await));
+    for _ in 0..6 {
+        let (lease, secret) = house.issue(&role).await;
+        held_by.extend(holders(&house, &lease).await);
+        issued.push((lease, secret));
+    }
+    assert!(held_by.len() > 2, "two deputies and the administration account: {held_by:?}");
+    let (used, secret) = &issued[3];
+    let client = house.login(used, secret).await.unwrap();
+    let mut all: Vec<_> = issued.iter().map(|(lease, _)| lease.leased()).collect();
+    all.insert(2, gone.leased());
+    all.push(ours.leased());
+    let mut seen = [Glance::Bare; 8];
+    (seen[2], seen[4]) = (Glance::Absent, Glance::InUse);
+    assert_eq!(house.target.disable_many(&all).await.unwrap(), seen);
+    let mut ended = [SessionsEnded::default(); 8];
+    ended[4].ended = 1;
+    assert_eq!(house.target.end_sessions_of_many(&all).await.unwrap(), ended);
+    assert!(client.query("SELECT 1", &[]).await.is_err());
+    for _ in 0..2 {
+        assert_eq!(house.target.remove_many(&all).await.unwrap(), [true; 8]);
+    }
+    for (lease, _) in &issued {
+        assert!(!house.exists(lease.name()).await);
+    }
+    assert!(!house.exists(ours.name()).await);
+}
+
+#[tokio::test]
+async fn a_batch_is_ended_as_the_deputies_and_without_them_when_one_is_refused() {
+    let Some(house) = crowded().await else { return };
+    let admin = &house.pg.sample.administrator.user;
+    // Without CREATEROLE neither can alter or drop an account: whoever still can did it.
+    for withheld in ["administration account", "deputy"] {
+        let mut issued = Vec::new();
+        for _ in 0..4 {
+            issued.push(house.issue(&house.reader()).await);
+        }
+        let client = house.login(&issued[0].0, &issued[0].1).await.unwrap();
+        let deputy = holders(&house, &issued[0].0).await.remove(0);
+        let one = if withheld == "deputy" { &deputy } else { admin };
+        execute(&house, &format!("ALTER ROLE \"{one}\" NOCREATEROLE")).await;
+        let all: Vec<_> = issued.iter().map(|(lease, _)| lease.leased()).collect();
+        let seen = house.target.disable_many(&all).await.unwrap();
+        assert_eq!(seen, [Glance::InUse, Glance::Bare, Glance::Bare, Glance::Bare], "{withheld}");
+        assert_eq!(house.target.end_sessions_of_many(&all).await.unwrap()[0].ended, 1);
+        assert!(client.query("SELECT 1", &[]).await.is_err());
+        assert_eq!(house.target.remove_many(&all).await.unwrap(), [true; 4], "{withheld}");
+        execute(&house, &format!("ALTER ROLE \"{one}\" CREATEROLE")).await;
     }
 }
 
