@@ -110,8 +110,11 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// How far apart the extremes are, relative to the median.
+/// How far apart the extremes are, relative to the median. Values that are all nothing are not apart.
 pub(crate) fn spread(values: &[f64]) -> f64 {
+    if values.iter().all(|value| *value == 0.0) {
+        return 0.0;
+    }
     let extreme = |pick: fn(f64, f64) -> f64, from| values.iter().copied().fold(from, pick);
     (extreme(f64::max, f64::MIN) - extreme(f64::min, f64::MAX)) / median(values)
 }

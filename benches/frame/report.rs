@@ -100,14 +100,7 @@ fn keep_others(
     for record in earlier {
         let name = record.get("name").and_then(Value::as_str).unwrap_or_default();
         if name == "environment" {
-            let sections = record.pointer("/details/sections").and_then(Value::as_object);
-            for (section, about) in sections.into_iter().flatten() {
-                if let Some(known) = details.get_mut("sections").and_then(Value::as_object_mut)
-                    && others.contains(&section.as_str())
-                {
-                    known.insert(section.clone(), about.clone());
-                }
-            }
+            keep_environment(record.get("details"), &others, details);
         } else if name.split('.').next().is_some_and(|section| others.contains(&section)) {
             records.push(record);
         }
@@ -119,6 +112,25 @@ fn keep_others(
     };
     records.sort_by_key(rank);
     Ok(())
+}
+
+/// What the earlier environment says of sections, servers and the disk that this run did not meet.
+fn keep_environment(earlier: Option<&Value>, others: &[&str], details: &mut Value) {
+    let of = |field: &str| earlier.and_then(|earlier| earlier.get(field));
+    for field in ["sections", "servers"] {
+        let known = details.get_mut(field).and_then(Value::as_object_mut);
+        let before = of(field).and_then(Value::as_object);
+        for (known, before) in known.zip(before) {
+            for (name, about) in before {
+                if field == "servers" || others.contains(&name.as_str()) {
+                    known.entry(name.clone()).or_insert_with(|| about.clone());
+                }
+            }
+        }
+    }
+    if let Some(disk) = details.get_mut("disk_sync_ms").filter(|disk| disk.is_null()) {
+        *disk = of("disk_sync_ms").cloned().unwrap_or(Value::Null);
+    }
 }
 
 fn save(path: &Path, records: &[Value], details: &Value) -> Outcome<()> {

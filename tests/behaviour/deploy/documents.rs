@@ -119,9 +119,9 @@ fn every_crash_point_is_in_the_page_about_crashes() {
 fn every_row_of_what_can_die_names_a_test_that_exists() {
     let sources = rust_sources(&path("src")) + &rust_sources(&path("tests"));
     let failures = read("docs/failures.md");
-    let rows = failures.lines().filter(|line| {
-        line.starts_with("| ") && !line.starts_with("| what ") && !line.starts_with("|---")
-    });
+    let rows = failures
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| what ") && !line.starts_with("|---"));
     for row in rows {
         let mut names = tests_named(row).peekable();
         assert!(names.peek().is_some(), "docs/failures.md names no test: {row}");
