@@ -120,7 +120,7 @@ fn keep_environment(earlier: Option<&Value>, others: &[&str], details: &mut Valu
     for field in ["sections", "servers"] {
         let known = details.get_mut(field).and_then(Value::as_object_mut);
         let before = of(field).and_then(Value::as_object);
-        for (known, before) in known.zip(before) {
+        if let Some((known, before)) = known.zip(before) {
             for (name, about) in before {
                 if field == "servers" || others.contains(&name.as_str()) {
                     known.entry(name.clone()).or_insert_with(|| about.clone());
