@@ -27,11 +27,10 @@ use tokio::{
 };
 use tonic::{
     Request,
-    metadata::{Ascii, MetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
-use super::{Line, Outcome, measure::moment, world};
+use super::{Line, Outcome, line::bearer, measure::moment, world};
 
 /// The program under test, as optimised as the benchmark itself.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mayfly");
@@ -63,7 +62,7 @@ impl Site {
         let authority = world::certificates(directory.path())?;
         let administrator = ApiToken::generate(&SystemRandom);
         world::write_private(&directory.path().join("administrator.token"), administrator.expose())?;
-        let (mut servers, mut text) = (Vec::new(), GENERAL.to_owned());
+        let (mut servers, mut text) = (Vec::new(), [world::SERVER, GENERAL].concat());
         for (number, binaries) in binaries.into_iter().enumerate() {
             let spec = ServerSpec { durability: Durability::Full, ..ServerSpec::new(binaries) };
             let server = Server::start(spec, &SystemRandom).await?;
@@ -186,19 +185,7 @@ impl Serving {
     }
 }
 
-/// What says who calls.
-pub(crate) fn bearer(token: &str) -> Outcome<MetadataValue<Ascii>> {
-    Ok(format!("Bearer {token}").parse()?)
-}
-
 const GENERAL: &str = r#"
-[server]
-listen = "127.0.0.1:0"
-calls_per_second_per_principal = 1000000
-call_burst_per_principal = 1000000
-[server.tls]
-certificate_file = "server.crt"
-key_file = "server.key"
 [store]
 path = "mayfly.db"
 [bootstrap]

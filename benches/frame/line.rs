@@ -15,6 +15,11 @@ use tonic::{
 
 use super::{Job, Outcome};
 
+/// What says who calls.
+pub(crate) fn bearer(token: &str) -> Outcome<MetadataValue<Ascii>> {
+    Ok(format!("Bearer {token}").parse()?)
+}
+
 /// One caller's line.
 pub(crate) enum Line {
     /// To Mayfly, over a connection of its own.

@@ -22,10 +22,10 @@ use mayfly::{
 };
 
 pub(crate) use self::{
-    child::{PROGRAM, Serving, Site, bearer},
+    child::{PROGRAM, Serving, Site},
     environment::Environment,
     figure::Figure,
-    line::Line,
+    line::{Line, bearer},
     measure::{Taken, Work, drive, median, moment},
     options::Options,
     plot::{Chart, Panel, Series, Shape},
@@ -33,7 +33,7 @@ pub(crate) use self::{
     report::Report,
     section::Section,
     tidy::drop_accounts,
-    world::{Setup, World},
+    world::{Setup, World, write_private},
 };
 
 /// What everything here ends with: nobody but a person reads these errors.

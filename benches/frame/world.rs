@@ -30,7 +30,7 @@ use tonic::{
 
 use super::{
     Kind, Outcome,
-    line::{Line, MayflyLine},
+    line::{Line, MayflyLine, bearer},
     tidy,
 };
 
@@ -105,7 +105,7 @@ impl World {
             address,
             authority,
             bearers: Vec::new(),
-            administrator: format!("Bearer {}", token.expose()).parse()?,
+            administrator: bearer(token.expose())?,
             shutdown,
             serving,
         };
@@ -204,18 +204,16 @@ impl World {
                 principal_kind: PrincipalKind::Workload.into(),
                 ..CreateTokenRequest::default()
             });
-            request.metadata_mut().insert("authorization", format!("Bearer {administrator}").parse()?);
+            request.metadata_mut().insert("authorization", bearer(administrator)?);
             let secret = client.create_token(request).await?.into_inner().secret;
-            self.bearers.push(format!("Bearer {secret}").parse()?);
+            self.bearers.push(bearer(&secret)?);
         }
         Ok(())
     }
 }
 
-/// Mayfly's configuration: what would throttle is raised, everything else is as it is by default.
-fn configuration(server: &Server, sample: &Sample, setup: Setup<'_>) -> Outcome<String> {
-    let mut text = format!(
-        r#"
+/// How it serves: over TLS, with what would throttle callers raised.
+pub(super) const SERVER: &str = r#"
 [server]
 listen = "127.0.0.1:0"
 calls_per_second_per_principal = 1000000
@@ -223,6 +221,12 @@ call_burst_per_principal = 1000000
 [server.tls]
 certificate_file = "server.crt"
 key_file = "server.key"
+"#;
+
+/// Mayfly's configuration: what would throttle is raised, everything else is as it is by default.
+fn configuration(server: &Server, sample: &Sample, setup: Setup<'_>) -> Outcome<String> {
+    let mut text = format!(
+        r#"{SERVER}
 [store]
 {store}
 [targets.bench]
@@ -285,7 +289,8 @@ pub(super) fn certificates(directory: &Path) -> Outcome<String> {
     Ok(issuer.pem())
 }
 
-pub(super) fn write_private(path: &Path, text: &str) -> Outcome<()> {
+/// Writes a new file for nobody else to read.
+pub(crate) fn write_private(path: &Path, text: &str) -> Outcome<()> {
     use std::io::Write as _;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;

@@ -1,6 +1,6 @@
 //! Stores as they are after years, made in minutes: rows by the schema's own columns, indexes built afterwards.
 
-use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use mayfly::{
     clock::SystemClock,
@@ -195,11 +195,4 @@ async fn connect(server: &Server) -> Outcome<Client> {
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
-}
-
-/// A file that nobody else can read.
-pub(super) fn write_private(path: &Path, text: &str) -> Outcome<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(())
 }

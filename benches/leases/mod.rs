@@ -81,7 +81,7 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) -> Outcome<(
         let server = Server::start(spec, &SystemRandom).await?;
         fill::postgres(&server, size).await?;
         let password = directory.path().join("store-password");
-        fill::write_private(&password, server.administrator().password.expose())?;
+        frame::write_private(&password, server.administrator().password.expose())?;
         let place = Place {
             name: "postgres",
             full: of_server(&server, &password, FULL),

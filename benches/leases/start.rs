@@ -9,8 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::fill::write_private;
-use crate::frame::{Outcome, moment};
+use crate::frame::{Outcome, moment, write_private};
 
 /// How long a start may take at all.
 const PATIENCE: Duration = Duration::from_secs(60);
