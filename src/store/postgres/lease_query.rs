@@ -36,7 +36,9 @@ pub(super) async fn by_ids(readers: &Readers, ids: &[LeaseId]) -> Result<Vec<Lea
     readers.read(sql, &[&ids], lease_row::read).await
 }
 
-/// The statement that walks the index which narrows a filter down the most: a range for each state, merged.
+/// The statement that walks the index which narrows a filter down the most: a range for each state, merged. The state is part of the
+/// order, so that no index without it will do: to a server that does not know how rare a state is, all leases in the order of their
+/// identifiers seem as good.
 fn walk(filter: &LeaseFilter) -> &'static str {
     macro_rules! walk {
         ($conditions:literal) => {
@@ -46,7 +48,8 @@ fn walk(filter: &LeaseFilter) -> &'static str {
                 " FROM (SELECT part.id FROM unnest($1::text[]) AS wanted (state)
                     CROSS JOIN LATERAL (SELECT id FROM lease WHERE ",
                 $conditions,
-                " AND lease.state = wanted.state AND id < $2 ORDER BY id DESC LIMIT $3) AS part
+                " AND lease.state >= wanted.state AND (lease.state, id) < (wanted.state, $2)
+                    ORDER BY lease.state DESC, id DESC LIMIT $3) AS part
                     ORDER BY part.id DESC LIMIT $3) AS picked
                 JOIN lease ON lease.id = picked.id ORDER BY lease.id DESC"
             )
@@ -96,10 +99,15 @@ pub(super) async fn is_any_due(
     now: Timestamp,
     replica: &str,
 ) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM lease WHERE target = $1 AND due_at IS NOT NULL AND due_at <= $2
-            AND (claimed_by IS NULL OR claimed_by = $4 OR claimed_until < clock_timestamp()))
-        OR EXISTS (SELECT 1 FROM lease WHERE target = $1 AND state = 'ending' AND due_at > $3
-            AND (claimed_by IS NULL OR claimed_by = $4 OR claimed_until < clock_timestamp()))";
+    // Not EXISTS, by which the server, if it knows no values yet, expects one among the first rows of any, and reads all of them.
+    let sql = "SELECT coalesce(
+            (SELECT true FROM lease WHERE target = $1 AND due_at IS NOT NULL AND due_at <= $2
+                AND (claimed_by IS NULL OR claimed_by = $4 OR claimed_until < clock_timestamp())
+                ORDER BY due_at LIMIT 1),
+            (SELECT true FROM lease WHERE target = $1 AND state = 'ending' AND due_at > $3
+                AND (claimed_by IS NULL OR claimed_by = $4 OR claimed_until < clock_timestamp())
+                ORDER BY due_at DESC LIMIT 1),
+            false)";
     let furthest = now.saturating_add(FURTHEST_ATTEMPT).unwrap_or(Timestamp::MAX);
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
         [&target.as_str(), &now.as_microsecond(), &furthest.as_microsecond(), &replica];

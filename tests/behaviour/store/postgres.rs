@@ -3,6 +3,7 @@
 mod entries;
 mod faults;
 mod replicas;
+mod size;
 
 use std::sync::Arc;
 
