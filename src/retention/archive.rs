@@ -23,6 +23,14 @@ const STEP: u64 = 500;
 /// Records in one segment.
 const LONGEST: u64 = 250_000;
 
+/// What a run may archive, settled when it begins: what happens meanwhile, its own records among it, waits for the next.
+struct Old {
+    /// What happened before this moment.
+    before: Timestamp,
+    /// No record behind this one.
+    last: u64,
+}
+
 impl Round {
     /// Archives what is old enough, if there is enough of it; says when to look again.
     pub(super) async fn archive(&self) -> Result<Option<Timestamp>, RetentionError> {
@@ -41,9 +49,9 @@ impl Round {
         if Self::seen_to(first.at, settings.keep) > now {
             return Ok(Some(Self::seen_to(first.at, settings.keep)));
         }
-        let before = self.bound(settings.keep);
+        let old = Old { before: self.bound(settings.keep), last: self.last_that_may_go().await? };
         while !self.stop.is_cancelled() {
-            let Some(archived) = self.archive_segment(settings, &chain, kept.as_ref(), before).await? else {
+            let Some(archived) = self.archive_segment(settings, &chain, kept.as_ref(), &old).await? else {
                 break;
             };
             self.remove_archived(archived.document.seq).await?;
@@ -58,7 +66,7 @@ impl Round {
         settings: &AuditRetention,
         chain: &str,
         kept: Option<&Kept<ArchivedAudit>>,
-        before: Timestamp,
+        old: &Old,
     ) -> Result<Option<Kept<ArchivedAudit>>, RetentionError> {
         let after = kept.map_or(ChainHead::GENESIS, |kept| kept.document.head());
         let directory = settings.directory.clone();
@@ -67,7 +75,7 @@ impl Round {
             Segment::There(written) => self.check_there(after, written).await?,
             Segment::New(mut new) => loop {
                 let watch = Stopwatch::start();
-                let records = self.old_records(new.head(), before).await?;
+                let records = self.old_records(new.head(), old).await?;
                 let enough = records.is_empty() || new.records() >= LONGEST;
                 if enough && new.records() == 0 {
                     new.discard().await;
@@ -95,17 +103,22 @@ impl Round {
     }
 
     /// The next records of the chain that may be archived.
-    async fn old_records(&self, after: ChainHead, before: Timestamp) -> Result<Vec<Record>, RetentionError> {
+    async fn old_records(&self, after: ChainHead, old: &Old) -> Result<Vec<Record>, RetentionError> {
         let step = usize::try_from(STEP).unwrap_or(usize::MAX);
         let mut records = self.parts.store.read_after(after.seq, step).await?;
+        let may_go =
+            records.iter().take_while(|record| record.at < old.before && record.seq <= old.last).count();
+        records.truncate(may_go);
+        Ok(records)
+    }
+
+    /// The last record that may be archived by now.
+    async fn last_that_may_go(&self) -> Result<u64, RetentionError> {
         // What is not in the copy yet would not get there, and the chain goes on from its last record.
         let last = self.parts.store.last_seq().await?.saturating_sub(1);
         // Nor does what the copy ends with go: by that it is known as a copy of this log.
         let copied = self.parts.copied.as_ref().map(|copied| copied.last_seq().saturating_sub(1));
-        let last = copied.map_or(last, |copied| last.min(copied));
-        let may_go = records.iter().take_while(|record| record.at < before && record.seq <= last).count();
-        records.truncate(may_go);
-        Ok(records)
+        Ok(copied.map_or(last, |copied| last.min(copied)))
     }
 
     /// Of a segment that was written before a crash: whether it holds what the store does.
