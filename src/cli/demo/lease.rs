@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// Long enough to log in, look and renew on a busy machine; short enough to watch it expire.
-const TTL: Duration = Duration::from_secs(4);
+const TTL: Duration = Duration::from_secs(6);
 
 /// Longer than the lease was issued for, so that the renewal is seen.
-const RENEWED_TTL: Duration = Duration::from_secs(5);
+const RENEWED_TTL: Duration = Duration::from_secs(7);
 
 pub(super) async fn act(
     engine: Engine,
