@@ -12,8 +12,12 @@ use crate::{
     store::{LeaseFilter, PageRequest},
 };
 
-/// Leases read and marked at once when many are revoked.
+/// Leases read at once when many are revoked.
 const BATCH: u32 = 256;
+
+/// Marks under way at once when many leases are revoked. They share commits with whatever else is written: of more, a store with one
+/// writer would have everybody else wait for them.
+const AT_ONCE: usize = 12;
 
 /// Characters a reason may have.
 const REASON_LIMIT: usize = 1_000;
@@ -84,7 +88,7 @@ impl Issuer {
                     let cause = EndCause::Revoked { reason: reason.to_owned() };
                     async move { self.end(actor.clone(), &lease, cause).await }
                 })
-                .buffer_unordered(64)
+                .buffer_unordered(AT_ONCE)
                 .collect()
                 .await;
             for lease in ended {
