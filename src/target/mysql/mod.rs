@@ -32,6 +32,7 @@ mod sessions;
 mod switch;
 mod template;
 mod tls;
+mod turns;
 mod verifier;
 
 pub use switch::STATEMENTS as SWITCH_STATEMENTS;
@@ -43,7 +44,7 @@ use jiff::Timestamp;
 
 use self::{
     census::Census, connect::Connector, flavour::Flavour, link::within, pool::Pool, switch::Keeper,
-    verifier::Secrets,
+    turns::Turns, verifier::Secrets,
 };
 use super::{
     ClockOffset, Elevated, Examination, ExistingState, Expiry, Glance, HandedOut, LeasedAccount, NewAccount,
@@ -61,6 +62,7 @@ pub struct Mysql {
     issuing: Pool,
     ending: Pool,
     census: Census,
+    dropping: Turns,
 }
 
 impl Mysql {
@@ -74,7 +76,15 @@ impl Mysql {
         let pool = |size| Pool::new(Arc::clone(&connector), Arc::clone(&surroundings.clock), size);
         let (issuing, ending) = (pool(settings.pool.issuing), pool(settings.pool.ending));
         let secrets = Secrets::new(flavour, settings.auth_plugin, &surroundings.random);
-        Ok(Self { settings, flavour, surroundings, secrets, issuing, ending, census: Census::default() })
+        let (census, dropping) = (Census::default(), Turns::new());
+        Ok(Self { settings, flavour, surroundings, secrets, issuing, ending, census, dropping })
+    }
+
+    /// Drops accounts by one statement.
+    async fn remove_at_once(&self, accounts: &[&Account]) -> Result<Vec<bool>, TargetError> {
+        let mut link = self.ending.acquire().await?;
+        let outcome = within(self.settings.pool.statement, many::remove(&mut link, accounts)).await;
+        link.release(outcome)
     }
 
     /// Who sees to the expiry of accounts here.
@@ -183,10 +193,24 @@ impl Target for Mysql {
 
     async fn remove_many(&self, accounts: &[LeasedAccount<'_>]) -> Result<Vec<bool>, TargetError> {
         insist_on_a_batch(accounts)?;
-        let accounts = each(accounts);
-        let mut link = self.ending.acquire().await?;
-        let outcome = within(self.settings.pool.statement, many::remove(&mut link, &accounts)).await;
-        link.release(outcome)
+        let (accounts, mut gone) = (each(accounts), Vec::with_capacity(accounts.len()));
+        while let Some(rest) = accounts.get(gone.len()..).filter(|rest| !rest.is_empty()) {
+            let turn = self.dropping.next(self.issuing.is_used()).await;
+            let part = rest.get(..turn.at_once()).unwrap_or(rest);
+            match self.remove_at_once(part).await {
+                Ok(removed) => gone.extend(removed),
+                Err(error) if gone.is_empty() => return Err(error),
+                // Of those before it is known that they are gone.
+                Err(error) => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "some of many accounts were not dropped together"
+                    );
+                    gone.resize(accounts.len(), false);
+                }
+            }
+        }
+        Ok(gone)
     }
 
     async fn sessions(&self, account: &Account) -> Result<Vec<Session>, TargetError> {

@@ -73,6 +73,11 @@ impl Pool {
         PoolUse { pool, size: self.size, in_use, waiting: self.waiting.load(Ordering::Relaxed) }
     }
 
+    /// Whether anybody has a connection.
+    pub(super) fn is_used(&self) -> bool {
+        self.places.available_permits() < self.size
+    }
+
     /// A connection, idle or new. The wait for a place and the time for connecting are bounded apart.
     pub(super) async fn acquire(&self) -> Result<Link<'_>, TargetError> {
         let place = self.place().await?;
