@@ -20,7 +20,7 @@ use super::{
     end::{Stopped, end_lease},
     noting::left_to_others,
     strip::Books,
-    together::{Together, end_together},
+    together::{Closed, Together, close_together},
 };
 use crate::{
     audit::{Actor, Draft},
@@ -30,9 +30,8 @@ use crate::{
     target::{TOGETHER, Target},
 };
 
-/// Leases read at once: small enough that a wake-up for something else is soon heard, and enough to keep every connection for
-/// ending busy with a group of them.
-const BATCH: usize = 8 * TOGETHER;
+/// Leases read at once: all of them lose their access before the first of their accounts is removed.
+const BATCH: usize = 32 * TOGETHER;
 
 /// What a lane shows while it is awake: whatever comes is earlier than that.
 const AWAKE: i64 = i64::MAX;
@@ -191,7 +190,8 @@ impl Lane {
         Ok((due, claim))
     }
 
-    /// Ends what may be ended now, in groups, and what cannot be ended in a group on its own; how many were tried.
+    /// Ends what may be ended now, in groups, and what cannot be ended in a group on its own; how many were tried. First all lose their
+    /// access; then their accounts are removed, which may take a server longer.
     async fn end_batch(
         &self,
         target: &Arc<dyn Target>,
@@ -200,15 +200,25 @@ impl Lane {
     ) -> Result<usize, Halt> {
         let concurrency = target.settings().pool.ending.max(1);
         let goes_on = || future::ready(!self.parts.stop.is_cancelled());
-        let (mut tried, mut left) = (0, Vec::new());
+        let (mut tried, mut closed, mut left) = (0, Vec::new(), Vec::new());
         {
             let groups = stream::iter(groups(due)).take_while(|_| goes_on());
-            let mut groups =
-                pin!(groups.map(|group| self.end_group(target, group, claim)).buffer_unordered(concurrency));
+            let mut groups = pin!(
+                groups.map(|group| self.close_group(target, group, claim)).buffer_unordered(concurrency)
+            );
             while let Some(outcome) = groups.next().await {
-                let (of_group, left_of_group) = outcome?;
+                let (of_group, group) = outcome?;
                 tried += of_group;
-                left.extend(left_of_group);
+                closed.push(group);
+            }
+        }
+        {
+            let closed = stream::iter(closed).take_while(|_| goes_on());
+            let mut removed = pin!(
+                closed.map(|group| self.remove_group(target, group, claim)).buffer_unordered(concurrency)
+            );
+            while let Some(outcome) = removed.next().await {
+                left.extend(outcome?);
             }
         }
         let left = stream::iter(left).take_while(|_| goes_on());
@@ -222,22 +232,32 @@ impl Lane {
         Ok(tried)
     }
 
-    /// Ends together what can be; how many were tried, and those that are to be ended on their own.
-    async fn end_group(
+    /// Ends together the access of those of whom that can be done; how many were tried.
+    async fn close_group(
         &self,
         target: &Arc<dyn Target>,
         due: Vec<Lease>,
         claim: &Claim,
-    ) -> Result<(usize, Vec<(Lease, EndReport)>), StoreError> {
+    ) -> Result<(usize, Closed), StoreError> {
         let ending = self.mark(due).await?;
         let tried = ending.len();
         for _ in &ending {
             crash::here(Point::EndBegun);
         }
-        let Together { ended, left } = end_together(&**target, ending, claim).await;
+        Ok((tried, close_together(&**target, ending, claim).await))
+    }
+
+    /// Removes together the accounts of those of whom that can be done; those that are to be ended on their own.
+    async fn remove_group(
+        &self,
+        target: &Arc<dyn Target>,
+        closed: Closed,
+        claim: &Claim,
+    ) -> Result<Vec<(Lease, EndReport)>, StoreError> {
+        let Together { ended, left } = closed.remove(&**target, claim).await;
         let recorded = ended.into_iter().map(|(lease, report)| self.record(lease, report));
         future::join_all(recorded).await.into_iter().collect::<Result<Vec<()>, _>>()?;
-        Ok((tried, left))
+        Ok(left)
     }
 
     /// Moves what is due to ENDING, without touching the target, and returns what may be ended now.

@@ -48,8 +48,14 @@ fn is_plain(lease: &Lease) -> bool {
     LeasedAccount::of(lease).is_some() && lease.end_plan.end.is_empty()
 }
 
-/// Ends what can be ended together, as long as the claim on the leases stands.
-pub(super) async fn end_together(target: &dyn Target, leases: Vec<Lease>, claim: &Claim) -> Together {
+/// Leases whose access is over, as far as that can be had together: what is left is to remove their accounts.
+pub(super) struct Closed {
+    candidates: Vec<Candidate>,
+}
+
+/// Ends the access that leases give, as long as the claim on them stands: no login, no session. Removing the accounts is for later, when
+/// others have lost their access, too.
+pub(super) async fn close_together(target: &dyn Target, leases: Vec<Lease>, claim: &Claim) -> Closed {
     let stage = |lease: &Lease| if is_plain(lease) { Stage::Untouched } else { Stage::Apart };
     let mut candidates: Vec<Candidate> = leases
         .into_iter()
@@ -57,19 +63,37 @@ pub(super) async fn end_together(target: &dyn Target, leases: Vec<Lease>, claim:
         .collect();
     // One alone has nothing to gain.
     if candidates.iter().filter(|candidate| candidate.stage == Stage::Untouched).count() > 1
-        && let Err(error) = (Batch { target, claim, candidates: &mut candidates }).run().await
+        && let Err(error) = (Batch { target, claim, candidates: &mut candidates }).close().await
     {
-        tracing::debug!(
-            target_name = %target.name(), error = &error as &dyn std::error::Error,
-            "leases could not be ended together; each is ended on its own"
-        );
+        not_together(target, &error);
+        for candidate in &mut candidates {
+            candidate.stage = Stage::Apart;
+        }
     }
-    let mut together = Together::default();
-    for Candidate { lease, report, stage } in candidates {
-        let place = if stage == Stage::Gone { &mut together.ended } else { &mut together.left };
-        place.push((lease, report));
+    Closed { candidates }
+}
+
+impl Closed {
+    /// Removes the accounts that nothing else is left of.
+    pub(super) async fn remove(mut self, target: &dyn Target, claim: &Claim) -> Together {
+        let batch = Batch { target, claim, candidates: &mut self.candidates };
+        if let Err(error) = batch.remove().await {
+            not_together(target, &error);
+        }
+        let mut together = Together::default();
+        for Candidate { lease, report, stage } in self.candidates {
+            let place = if stage == Stage::Gone { &mut together.ended } else { &mut together.left };
+            place.push((lease, report));
+        }
+        together
     }
-    together
+}
+
+fn not_together(target: &dyn Target, error: &TargetError) {
+    tracing::debug!(
+        target_name = %target.name(), error = error as &dyn std::error::Error,
+        "leases could not be ended together; each is ended on its own"
+    );
 }
 
 struct Batch<'a> {
@@ -79,10 +103,9 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    async fn run(mut self) -> Result<(), TargetError> {
+    async fn close(mut self) -> Result<(), TargetError> {
         self.disable(Stage::Untouched).await?;
-        self.end_sessions().await?;
-        self.remove().await
+        self.end_sessions().await
     }
 
     /// Those at a stage, if the claim on them stands.
@@ -132,7 +155,7 @@ impl Batch<'_> {
         self.disable(Stage::InUse).await
     }
 
-    async fn remove(&mut self) -> Result<(), TargetError> {
+    async fn remove(mut self) -> Result<(), TargetError> {
         let target = self.target;
         let mut candidates = self.at(Stage::Bare);
         if candidates.is_empty() {

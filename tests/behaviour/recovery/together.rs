@@ -6,7 +6,7 @@ use mayfly::{
     clock::Clock,
     domain::{Engine, LeaseId, LeaseLimits, LeaseState, OwnedObjects, Role, StateName},
     issuer::Issued,
-    target::{Target, TargetErrorKind},
+    target::{TOGETHER, Target, TargetErrorKind},
 };
 
 use super::{allow_settling, busy_session, second_reaper, writing_role};
@@ -90,6 +90,29 @@ async fn what_is_due_together_ends_together_whatever_each_needs() {
         assert!(meddler.calls(all[4].lease.id).iter().all(|step| *step == Step::Create), "in the batch");
         assert!(meddler.calls(all[1].lease.id).contains(&Step::SettleObjects), "on its own");
         assert_clean(&world, &database, server).await;
+    }
+}
+
+#[tokio::test]
+async fn all_that_are_due_lose_their_access_before_any_account_is_removed() {
+    for database in databases().await {
+        let (world, meddler) = world(&database).await;
+        let all = issue(&world, TOGETHER + 4).await;
+        let some = [&all[0], &all[TOGETHER - 1], &all[TOGETHER], &all[TOGETHER + 3]];
+        let mut used = open(&database, some[3]).await;
+        let gate = meddler.hold(Step::RemoveMany, Moment::Before);
+        world.pass(300);
+        gate.reached().await;
+        for issued in some {
+            let name = issued.lease.account.name.as_str();
+            assert!(database.login(name, &issued.password).await.is_err(), "{name}");
+        }
+        assert!(used.ask("SELECT 1").await.is_err());
+        gate.open();
+        for issued in &all {
+            world.reaches(issued.lease.id, StateName::Expired).await;
+        }
+        assert_clean(&world, &database, database.server.unwrap()).await;
     }
 }
 
