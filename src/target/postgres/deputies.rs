@@ -153,9 +153,13 @@ pub(super) async fn holders<'a>(connection: &mut Connection, accounts: &[&'a str
         return all();
     }
     let Ok(names) = quote::literals(accounts.iter().copied()) else { return all() };
+    // From the accounts to who holds them, never from the deputies to all that they hold.
     let question = format!(
-        "{BY_INDEX}; SELECT a.rolname, r.rolname FROM pg_roles a JOIN pg_auth_members m ON m.roleid = a.oid AND m.admin_option \
-         JOIN pg_roles r ON r.oid = m.member WHERE a.rolname IN ({names}) AND {NAMED} AND {OURS} ORDER BY 2; COMMIT"
+        "{BY_INDEX}; WITH a AS MATERIALIZED (SELECT oid, rolname FROM pg_roles WHERE rolname IN ({names})) \
+         SELECT a.rolname, d.rolname FROM a \
+         CROSS JOIN LATERAL (SELECT member FROM pg_auth_members WHERE roleid = a.oid AND admin_option OFFSET 0) m \
+         CROSS JOIN LATERAL (SELECT r.rolname FROM pg_roles r WHERE r.oid = m.member AND {NAMED} AND {OURS} OFFSET 0) d \
+         ORDER BY 2; COMMIT"
     );
     let Ok(rows) = connection.run_with_control(&question).await else { return all() };
     let held: Vec<(String, String)> =
@@ -189,7 +193,9 @@ async fn find(connection: &mut Connection, role: &Role, capacity: u32) -> Result
             return Ok(Post { deputy: text(row, 0), room: PORTION.min(capacity) });
         }
         let Some(row) = rows.first().filter(|row| number(row, 2) < MOST) else { break };
-        let deputy = format!("mf_deputy_{}_{:04}", number(row, 3), number(row, 4) + 1);
+        // Who was beaten to a number takes one a few further on, each another.
+        let ahead = if attempt > 1 { number(row, 5) } else { 0 };
+        let deputy = format!("mf_deputy_{}_{:04}", number(row, 3), number(row, 4) + 1 + ahead);
         match connection.run(&foundation(&deputy, role)?).await {
             Ok(_) => {
                 tracing::info!(deputy, "a role was made through which accounts are created and ended");
@@ -207,14 +213,14 @@ fn is_taken(failure: &Failure) -> bool {
 }
 
 /// The administration account itself first, then some deputies: name, what each has made (counted no further than `capacity`), how many there are,
-/// our own oid and the highest number given.
+/// our own oid, the highest number given, and how many to leave out for others who look for one.
 fn question(capacity: u32) -> String {
     format!(
         "{BY_INDEX}; WITH us AS (SELECT oid FROM pg_roles WHERE rolname = session_user), \
          deputies AS MATERIALIZED (SELECT r.oid, r.rolname FROM pg_roles r WHERE {NAMED} AND {SOUND} AND {OURS}) \
          SELECT c.rolname, h.held, (SELECT count(*) FROM deputies), us.oid, \
            (SELECT coalesce(max(substring(r.rolname FROM '_([0-9]{{1,8}})$')::int), 0) FROM pg_roles r \
-             WHERE {NAMED} AND starts_with(r.rolname, 'mf_deputy_' || us.oid || '_')) \
+             WHERE {NAMED} AND starts_with(r.rolname, 'mf_deputy_' || us.oid || '_')), floor(random() * 32)::int \
          FROM us CROSS JOIN LATERAL (SELECT us.oid, NULL::name AS rolname, 0 AS turn \
            UNION ALL (SELECT oid, rolname, 1 FROM deputies ORDER BY random() LIMIT {SAMPLE})) c \
          CROSS JOIN LATERAL (SELECT count(*) AS held FROM (SELECT FROM pg_auth_members m \
