@@ -194,8 +194,9 @@ impl Target for Mysql {
     async fn remove_many(&self, accounts: &[LeasedAccount<'_>]) -> Result<Vec<bool>, TargetError> {
         insist_on_a_batch(accounts)?;
         let (accounts, mut gone) = (each(accounts), Vec::with_capacity(accounts.len()));
+        let dropper = self.dropping.begin();
         while let Some(rest) = accounts.get(gone.len()..).filter(|rest| !rest.is_empty()) {
-            let turn = self.dropping.next(self.issuing.is_used()).await;
+            let turn = dropper.turn(self.issuing.use_now()).await;
             let part = rest.get(..turn.at_once()).unwrap_or(rest);
             match self.remove_at_once(part).await {
                 Ok(removed) => gone.extend(removed),

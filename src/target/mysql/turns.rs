@@ -1,43 +1,95 @@
 //! Dropping many accounts without keeping callers from theirs.
 //!
 //! The server has one lock for all its accounts. A statement that drops 64 holds it for some 32 ms, and each of the statements that create
-//! an account waits for it in turn. So while anybody creates accounts, few are dropped by a statement and one statement is under way;
-//! while nobody does, many and as many as the pool has room for.
+//! an account waits for it in turn. So while accounts are created, few are dropped by a statement and one statement is under way. That is slower,
+//! and is for a burst: where as much is asked for as can be, or much is dropped without end, many are dropped at once, lest ending falls behind.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::pool::Use;
+use crate::metrics::Stopwatch;
 
 /// Accounts in a statement while somebody creates accounts.
 const FEW: usize = 16;
 
-/// How accounts are dropped right now; over when it is dropped.
+/// For how long on end callers are given way to.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What begins later than this after the last is something new.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Who drops, and since when somebody does without a pause.
+#[derive(Default)]
+struct Busy {
+    droppers: usize,
+    since: Option<Stopwatch>,
+    paused: Option<Stopwatch>,
+}
+
+/// Turns at dropping accounts on one server.
+pub(super) struct Turns {
+    alone: Semaphore,
+    busy: Mutex<Busy>,
+}
+
+/// Somebody who drops accounts, until it is dropped.
+pub(super) struct Dropper<'t>(&'t Turns);
+
+/// One statement's turn, until it is dropped.
 pub(super) struct Turn<'t> {
     alone: Option<SemaphorePermit<'t>>,
+}
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self { alone: Semaphore::new(1), busy: Mutex::default() }
+    }
+
+    /// Somebody begins to drop accounts.
+    pub(super) fn begin(&self) -> Dropper<'_> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes_on = busy.droppers > 0 || busy.paused.is_some_and(|paused| paused.elapsed() < PAUSE);
+        if !goes_on {
+            busy.since = Some(Stopwatch::start());
+        }
+        busy.droppers += 1;
+        Dropper(self)
+    }
+
+    fn lasts(&self) -> Duration {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.since.map_or(Duration::ZERO, Stopwatch::elapsed)
+    }
+}
+
+impl<'t> Dropper<'t> {
+    /// A turn of one statement, given what the connections for issuing are used for.
+    pub(super) async fn turn(&self, issuing: Use) -> Turn<'t> {
+        if issuing != Use::Some || self.0.lasts() > PATIENCE {
+            return Turn { alone: None };
+        }
+        // It is never closed; were it, dropping would not wait.
+        Turn { alone: self.0.alone.acquire().await.ok() }
+    }
+}
+
+impl Drop for Dropper<'_> {
+    fn drop(&mut self) {
+        let mut busy = self.0.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.droppers -= 1;
+        busy.paused = Some(Stopwatch::start());
+    }
 }
 
 impl Turn<'_> {
     /// Accounts in one statement, at most.
     pub(super) fn at_once(&self) -> usize {
         if self.alone.is_some() { FEW } else { usize::MAX }
-    }
-}
-
-/// Who may drop.
-pub(super) struct Turns {
-    alone: Semaphore,
-}
-
-impl Turns {
-    pub(super) fn new() -> Self {
-        Self { alone: Semaphore::new(1) }
-    }
-
-    /// A turn of one statement: at once while nobody creates accounts, else when no other is under way.
-    pub(super) async fn next(&self, somebody_creates: bool) -> Turn<'_> {
-        if !somebody_creates {
-            return Turn { alone: None };
-        }
-        // It is never closed; were it, dropping would not wait.
-        Turn { alone: self.alone.acquire().await.ok() }
     }
 }
 
@@ -48,19 +100,32 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn while_nobody_creates_accounts_all_are_dropped_at_once() {
+    async fn while_nobody_creates_accounts_or_all_that_can_do_all_are_dropped_at_once() {
         let turns = Turns::new();
-        let (one, other) = (turns.next(false).await, turns.next(false).await);
-        assert_eq!((one.at_once(), other.at_once()), (usize::MAX, usize::MAX));
+        for issuing in [Use::None, Use::Full] {
+            let (one, other) = (turns.begin(), turns.begin());
+            let (one, other) = (one.turn(issuing).await, other.turn(issuing).await);
+            assert_eq!((one.at_once(), other.at_once()), (usize::MAX, usize::MAX));
+        }
     }
 
     #[tokio::test]
     async fn while_somebody_does_few_are_and_one_statement_waits_for_another() {
         let turns = Turns::new();
-        let one = turns.next(true).await;
+        let dropper = turns.begin();
+        let one = dropper.turn(Use::Some).await;
         assert_eq!(one.at_once(), FEW);
-        assert!(turns.next(true).now_or_never().is_none());
+        assert!(turns.begin().turn(Use::Some).now_or_never().is_none());
         drop(one);
-        assert!(turns.next(true).now_or_never().is_some());
+        assert!(turns.begin().turn(Use::Some).now_or_never().is_some());
+    }
+
+    #[test]
+    fn what_follows_soon_goes_on_and_does_not_begin_anew() {
+        let turns = Turns::new();
+        drop(turns.begin());
+        std::thread::sleep(Duration::from_millis(5));
+        let _next = turns.begin();
+        assert!(turns.lasts() >= Duration::from_millis(5));
     }
 }
