@@ -191,7 +191,7 @@ impl Lane {
     }
 
     /// Ends what may be ended now, in groups, and what cannot be ended in a group on its own; how many were tried. First all lose their
-    /// access; then their accounts are removed, which may take a server longer.
+    /// access; then the groups' accounts are removed, which may take a server longer.
     async fn end_batch(
         &self,
         target: &Arc<dyn Target>,
@@ -207,11 +207,13 @@ impl Lane {
                 groups.map(|group| self.close_group(target, group, claim)).buffer_unordered(concurrency)
             );
             while let Some(outcome) = groups.next().await {
-                let (of_group, group) = outcome?;
+                let (of_group, mut group) = outcome?;
                 tried += of_group;
+                left.extend(group.take_apart());
                 closed.push(group);
             }
         }
+        self.end_each(target, std::mem::take(&mut left), claim).await?;
         {
             let closed = stream::iter(closed).take_while(|_| goes_on());
             let mut removed = pin!(
@@ -221,15 +223,28 @@ impl Lane {
                 left.extend(outcome?);
             }
         }
-        let left = stream::iter(left).take_while(|_| goes_on());
-        let mut left = pin!(
-            left.map(|(lease, before)| self.end_one(target, lease, before, claim))
+        self.end_each(target, left, claim).await?;
+        Ok(tried)
+    }
+
+    /// Ends leases on their own, several at a time.
+    async fn end_each(
+        &self,
+        target: &Arc<dyn Target>,
+        leases: Vec<(Lease, EndReport)>,
+        claim: &Claim,
+    ) -> Result<(), Halt> {
+        let concurrency = target.settings().pool.ending.max(1);
+        let leases = stream::iter(leases).take_while(|_| future::ready(!self.parts.stop.is_cancelled()));
+        let mut ending = pin!(
+            leases
+                .map(|(lease, before)| self.end_one(target, lease, before, claim))
                 .buffer_unordered(concurrency)
         );
-        while let Some(outcome) = left.next().await {
+        while let Some(outcome) = ending.next().await {
             outcome?;
         }
-        Ok(tried)
+        Ok(())
     }
 
     /// Ends together the access of those of whom that can be done; how many were tried.

@@ -74,6 +74,12 @@ pub(super) async fn close_together(target: &dyn Target, leases: Vec<Lease>, clai
 }
 
 impl Closed {
+    /// Takes those out that are to be ended on their own, with what was done already: they may still give access.
+    pub(super) fn take_apart(&mut self) -> Vec<(Lease, EndReport)> {
+        let apart = self.candidates.extract_if(.., |candidate| candidate.stage != Stage::Bare);
+        apart.map(|Candidate { lease, report, .. }| (lease, report)).collect()
+    }
+
     /// Removes the accounts that nothing else is left of.
     pub(super) async fn remove(mut self, target: &dyn Target, claim: &Claim) -> Together {
         let batch = Batch { target, claim, candidates: &mut self.candidates };
