@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use mayfly::{
     clock::Clock,
-    domain::{Engine, LeaseId, LeaseLimits, LeaseState, OwnedObjects, Role, StateName},
+    domain::{Engine, LeaseId, LeaseLimits, LeaseState, OwnedObjects, Role, StateName, Template},
     issuer::Issued,
     target::{TOGETHER, Target, TargetErrorKind},
 };
@@ -36,7 +36,9 @@ async fn world(database: &Database) -> (World, Arc<Meddler>) {
         owned_objects: OwnedObjects::Keep,
         ..writing_role(database)
     };
-    let roles = vec![unlimited(writing_role(database)), unlimited(keeping)];
+    let mut own = Role { name: "shop-own".parse().unwrap(), ..writing_role(database) };
+    own.statements.end = vec![Template::parse("SELECT {{lease}}").unwrap()];
+    let roles = vec![unlimited(writing_role(database)), unlimited(keeping), unlimited(own)];
     (World::with(vec![target], roles).await, meddler)
 }
 
@@ -98,7 +100,8 @@ async fn all_that_are_due_lose_their_access_before_any_account_is_removed() {
     for database in databases().await {
         let (world, meddler) = world(&database).await;
         let all = issue(&world, TOGETHER + 4).await;
-        let some = [&all[0], &all[TOGETHER - 1], &all[TOGETHER], &all[TOGETHER + 3]];
+        let apart = world.issuer.issue(&caller("app", &["readers"]), request("shop-own")).await.unwrap();
+        let some = [&all[0], &all[TOGETHER - 1], &all[TOGETHER], &all[TOGETHER + 3], &apart];
         let mut used = open(&database, some[3]).await;
         let gate = meddler.hold(Step::RemoveMany, Moment::Before);
         world.pass(300);
@@ -109,7 +112,7 @@ async fn all_that_are_due_lose_their_access_before_any_account_is_removed() {
         }
         assert!(used.ask("SELECT 1").await.is_err());
         gate.open();
-        for issued in &all {
+        for issued in all.iter().chain([&apart]) {
             world.reaches(issued.lease.id, StateName::Expired).await;
         }
         assert_clean(&world, &database, database.server.unwrap()).await;
