@@ -67,7 +67,7 @@ bench: ## Measures it all against the raw databases, in one run: table, target/b
 	@scripts/servers.sh postgres mariadb mysql
 	@cargo bench --locked --bench bench -- $(SECTION) --publish
 
-bench-quick: ## The same in two and a half minutes, to see whether a change did harm.
+bench-quick: ## The same in some two minutes, to see whether a change did harm.
 	@scripts/prerequisites.sh build
 	@scripts/servers.sh postgres mariadb mysql
 	@cargo bench --locked --bench bench -- $(SECTION) --quick

@@ -42,7 +42,7 @@ impl Options {
         };
         for argument in arguments {
             if argument == "--quick" {
-                (options.quick, options.rounds, options.seconds) = (true, 3, 0.25);
+                (options.quick, options.rounds, options.seconds) = (true, 2, 0.2);
                 options.callers = vec![1, 16];
             } else if argument == "--full-size" {
                 options.full_size = true;

@@ -39,7 +39,7 @@ impl Length {
     fn of(options: &Options) -> Self {
         let seconds = Duration::from_secs;
         if options.quick {
-            Self { ttl: 1, warm: seconds(2), saturated: seconds(2), quiet: seconds(2), flood: seconds(5) }
+            Self { ttl: 1, warm: seconds(1), saturated: seconds(1), quiet: seconds(1), flood: seconds(3) }
         } else {
             Self { ttl: 5, warm: seconds(8), saturated: seconds(15), quiet: seconds(10), flood: seconds(60) }
         }
