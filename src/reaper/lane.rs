@@ -200,7 +200,7 @@ impl Lane {
     ) -> Result<usize, Halt> {
         let concurrency = target.settings().pool.ending.max(1);
         let goes_on = || future::ready(!self.parts.stop.is_cancelled());
-        let (mut tried, mut closed, mut left) = (0, Vec::new(), Vec::new());
+        let (mut tried, mut closed, mut apart, mut left) = (0, Vec::new(), Vec::new(), Vec::new());
         {
             let groups = stream::iter(groups(due)).take_while(|_| goes_on());
             let mut groups = pin!(
@@ -209,11 +209,11 @@ impl Lane {
             while let Some(outcome) = groups.next().await {
                 let (of_group, mut group) = outcome?;
                 tried += of_group;
-                left.extend(group.take_apart());
+                apart.extend(group.take_apart());
                 closed.push(group);
             }
         }
-        self.end_each(target, std::mem::take(&mut left), claim).await?;
+        self.end_each(target, apart, claim).await?;
         {
             let closed = stream::iter(closed).take_while(|_| goes_on());
             let mut removed = pin!(

@@ -196,7 +196,7 @@ impl Target for Mysql {
         let (accounts, mut gone) = (each(accounts), Vec::with_capacity(accounts.len()));
         let dropper = self.dropping.begin();
         while let Some(rest) = accounts.get(gone.len()..).filter(|rest| !rest.is_empty()) {
-            let turn = dropper.turn(self.issuing.use_now()).await;
+            let turn = dropper.turn(&self.issuing.usage("issuing")).await;
             let part = rest.get(..turn.at_once()).unwrap_or(rest);
             match self.remove_at_once(part).await {
                 Ok(removed) => gone.extend(removed),

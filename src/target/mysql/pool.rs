@@ -51,14 +51,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Connections that are lent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
-    None,
-    Some,
-    Full,
-}
-
 /// A pool of connections to one target.
 pub(super) struct Pool {
     connector: Arc<Connector>,
@@ -79,15 +71,6 @@ impl Pool {
     pub(super) fn usage(&self, pool: &'static str) -> PoolUse {
         let in_use = self.size.saturating_sub(self.places.available_permits());
         PoolUse { pool, size: self.size, in_use, waiting: self.waiting.load(Ordering::Relaxed) }
-    }
-
-    /// How many of its connections are lent.
-    pub(super) fn use_now(&self) -> Use {
-        match self.places.available_permits() {
-            0 => Use::Full,
-            free if free < self.size => Use::Some,
-            _ => Use::None,
-        }
     }
 
     /// A connection, idle or new. The wait for a place and the time for connecting are bounded apart.

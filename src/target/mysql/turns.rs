@@ -11,8 +11,7 @@ use std::{
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::pool::Use;
-use crate::metrics::Stopwatch;
+use crate::{metrics::Stopwatch, target::PoolUse};
 
 /// Accounts in a statement while somebody creates accounts.
 const FEW: usize = 16;
@@ -68,9 +67,10 @@ impl Turns {
 }
 
 impl<'t> Dropper<'t> {
-    /// A turn of one statement, given what the connections for issuing are used for.
-    pub(super) async fn turn(&self, issuing: Use) -> Turn<'t> {
-        if issuing != Use::Some || self.0.lasts() > PATIENCE {
+    /// A turn of one statement, given how much of the connections for issuing is in use.
+    pub(super) async fn turn(&self, issuing: &PoolUse) -> Turn<'t> {
+        let room_for_both = issuing.in_use > 0 && issuing.in_use < issuing.size;
+        if !room_for_both || self.0.lasts() > PATIENCE {
             return Turn { alone: None };
         }
         // It is never closed; were it, dropping would not wait.
@@ -99,12 +99,17 @@ mod tests {
 
     use super::*;
 
+    /// A pool of sixteen for issuing.
+    fn issuing(in_use: usize) -> PoolUse {
+        PoolUse { pool: "issuing", size: 16, in_use, waiting: 0 }
+    }
+
     #[tokio::test]
     async fn while_nobody_creates_accounts_or_all_that_can_do_all_are_dropped_at_once() {
         let turns = Turns::new();
-        for issuing in [Use::None, Use::Full] {
+        for issuing in [issuing(0), issuing(16)] {
             let (one, other) = (turns.begin(), turns.begin());
-            let (one, other) = (one.turn(issuing).await, other.turn(issuing).await);
+            let (one, other) = (one.turn(&issuing).await, other.turn(&issuing).await);
             assert_eq!((one.at_once(), other.at_once()), (usize::MAX, usize::MAX));
         }
     }
@@ -113,11 +118,11 @@ mod tests {
     async fn while_somebody_does_few_are_and_one_statement_waits_for_another() {
         let turns = Turns::new();
         let dropper = turns.begin();
-        let one = dropper.turn(Use::Some).await;
+        let one = dropper.turn(&issuing(8)).await;
         assert_eq!(one.at_once(), FEW);
-        assert!(turns.begin().turn(Use::Some).now_or_never().is_none());
+        assert!(turns.begin().turn(&issuing(8)).now_or_never().is_none());
         drop(one);
-        assert!(turns.begin().turn(Use::Some).now_or_never().is_some());
+        assert!(turns.begin().turn(&issuing(8)).now_or_never().is_some());
     }
 
     #[test]
